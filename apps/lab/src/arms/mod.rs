@@ -1,0 +1,177 @@
+//! The arms: one configuration under experiment each.
+//!
+//! An arm is a client, which turns a call into attempts, and a server's router. To add one: write
+//! a module with a `pub(crate) const ARM: Arm`, whose `build` makes both from the [`Site`], and
+//! name it in [`ARMS`]. [`none`] is the shortest example.
+
+mod article;
+mod bounded_queue;
+mod deadline_drop;
+mod none;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::time::Instant;
+
+use crate::engine::client::{Dependency, Failure};
+use crate::engine::server::Work;
+
+/// Every arm there is, in the order of the reports.
+pub(crate) const ARMS: &[Arm] = &[
+    none::ARM,
+    article::RETRY,
+    article::BREAKER,
+    article::ALL,
+    article::HEDGE,
+    deadline_drop::ARM,
+    bounded_queue::ARM,
+];
+
+/// The arm the project is judged by.
+pub(crate) const BACKSTAY: &str = "backstay";
+/// The arm that must fail, or the fault was too weak to prove anything.
+pub(crate) const ARTICLE_RETRY: &str = "article-retry";
+/// The arm without any protection but a timeout.
+pub(crate) const NONE: &str = "none";
+
+/// One configuration under experiment.
+#[derive(Debug)]
+pub(crate) struct Arm {
+    pub(crate) name: &'static str,
+    /// What it is, in a few words.
+    pub(crate) about: &'static str,
+    pub(crate) runs: Runs,
+    pub(crate) build: fn(&Site) -> anyhow::Result<Parts>,
+}
+
+/// When an arm takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runs {
+    ByDefault,
+    /// With `--arms all`, or when named.
+    OnRequest,
+}
+
+/// Where an arm is set up.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) seed: u64,
+    /// The way to the arm's own server.
+    pub(crate) dependency: Dependency,
+    /// What that server does; give it to `server::router`.
+    pub(crate) work: Arc<Work>,
+}
+
+/// What an arm is made of.
+pub(crate) struct Parts {
+    pub(crate) client: Arc<dyn Client>,
+    pub(crate) server: Router,
+}
+
+/// A call as its user makes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) index: u64,
+    /// An answer after this moment is worth nothing to the user.
+    pub(crate) deadline: Instant,
+}
+
+/// The answer to a call, whenever it comes.
+pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
+
+/// Makes calls the way this arm does.
+pub(crate) trait Client: Send + Sync {
+    /// Dropping the future abandons the call.
+    fn call(&self, call: Call) -> Answer<'_>;
+
+    /// How often a breaker opened, if the arm counts it.
+    fn openings(&self) -> Option<u64> {
+        None
+    }
+
+    /// How many calls or attempts were refused by client or server, if the arm counts it.
+    fn sheds(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// The arm of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Arm> {
+    ARMS.iter().find(|arm| arm.name == name)
+}
+
+/// The arms a user asked for: `default`, `all`, or names with commas between.
+pub(crate) fn select(text: &str) -> Result<Vec<&'static Arm>, String> {
+    match text {
+        "all" => return Ok(ARMS.iter().collect()),
+        "default" => {
+            return Ok(ARMS
+                .iter()
+                .filter(|arm| arm.runs == Runs::ByDefault)
+                .collect());
+        }
+        _ => {}
+    }
+    let mut chosen: Vec<&'static Arm> = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let arm = find(name).ok_or_else(|| {
+            let names: Vec<_> = ARMS.iter().map(|arm| arm.name).collect();
+            format!(
+                "unknown arm `{name}`; choose `default`, `all`, or from: {}",
+                names.join(", ")
+            )
+        })?;
+        if chosen.iter().any(|other| other.name == arm.name) {
+            return Err(format!("arm `{name}` is named twice"));
+        }
+        chosen.push(arm);
+    }
+    Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Result<Vec<&'static str>, String> {
+        select(text).map(|arms| arms.into_iter().map(|arm| arm.name).collect())
+    }
+
+    #[test]
+    fn arms_are_chosen_by_name_or_by_group() {
+        assert_eq!(
+            names("article-retry, none"),
+            Ok(vec!["article-retry", "none"])
+        );
+        assert_eq!(names("all").unwrap().len(), ARMS.len());
+        let default = names("default").unwrap();
+        assert!(default.contains(&NONE) && default.contains(&ARTICLE_RETRY));
+        assert!(!default.contains(&"article-hedge"));
+    }
+
+    #[test]
+    fn an_unknown_arm_is_answered_with_the_choices() {
+        let refusal = names("none,nothing").unwrap_err();
+        assert!(
+            refusal.starts_with("unknown arm `nothing`; choose "),
+            "{refusal}"
+        );
+        assert!(
+            refusal.contains("article-breaker") && !refusal.contains('\n'),
+            "{refusal}"
+        );
+        assert!(names("").is_err());
+        assert_eq!(names("none,none").unwrap_err(), "arm `none` is named twice");
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = ARMS.iter().map(|arm| arm.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ARMS.len());
+    }
+}

@@ -1,0 +1,335 @@
+//! The command line. Every mistake is answered with one line that names the choices.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::styling::Styles;
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::arms::{self, Arm};
+
+/// What the user asked for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Overload(Overload),
+    Healthy(Healthy),
+    List,
+}
+
+/// Why nothing runs.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Refusal {
+    /// Help or version: printed, and all is well.
+    Shown(String),
+    /// One line that says what is wrong and what is right.
+    Mistake(String),
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "lab",
+    version,
+    about = "Same load, same fault, with and without Backstay",
+    after_help = "Without a command: lab run overload",
+    disable_help_subcommand = true,
+    styles = Styles::plain()
+)]
+struct Line {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run an experiment
+    Run {
+        #[command(subcommand)]
+        experiment: Experiment,
+    },
+    /// List experiments and arms
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+enum Experiment {
+    /// Capacity falls for 10 s: who keeps what is left, who comes back
+    Overload(Overload),
+    /// Nothing is wrong: what protection costs
+    Healthy(Healthy),
+}
+
+/// Settings of `overload`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Overload {
+    /// default, all, or names with commas between
+    #[arg(long, default_value = "default", value_parser = arm_list)]
+    pub(crate) arms: ArmList,
+    /// Capacity during the fault, as a share
+    #[arg(long, default_value = "0.5", value_parser = factor)]
+    pub(crate) factor: f64,
+    /// How long to watch after the fault
+    #[arg(long, default_value = "50", value_parser = seconds)]
+    pub(crate) seconds: u64,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Settings of `healthy`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Healthy {
+    /// How long each arm runs
+    #[arg(long, default_value = "20", value_parser = seconds)]
+    pub(crate) seconds: u64,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Settings that every experiment has.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Common {
+    /// Same seed, same schedule
+    #[arg(long, default_value = "1", value_parser = seed)]
+    pub(crate) seed: u64,
+    /// Offered load, as a share of the measured capacity
+    #[arg(long, default_value = "0.75", value_parser = load)]
+    pub(crate) load: f64,
+    /// Folder for the reports
+    #[arg(long, default_value = "target/lab")]
+    pub(crate) out: PathBuf,
+}
+
+/// The chosen arms. A type of its own, because clap takes a bare list as a repeated flag.
+#[derive(Clone, Debug)]
+pub(crate) struct ArmList(pub(crate) Vec<&'static Arm>);
+
+/// Reads a command line, the program's name included.
+pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Command, Refusal> {
+    let mut line: Vec<OsString> = line.into_iter().collect();
+    if line.len() <= 1 {
+        line = ["lab", "run", "overload"].map(OsString::from).to_vec();
+    }
+    let parsed = Line::try_parse_from(&line).map_err(|error| refusal(&error, &Place::of(&line)))?;
+    match parsed.verb {
+        Some(Verb::List) => Ok(Command::List),
+        Some(Verb::Run {
+            experiment: Experiment::Overload(settings),
+        }) => Ok(Command::Overload(settings)),
+        Some(Verb::Run {
+            experiment: Experiment::Healthy(settings),
+        }) => Ok(Command::Healthy(settings)),
+        None => Err(Refusal::Mistake("choose the command: run, list".to_owned())),
+    }
+}
+
+fn refusal(error: &clap::Error, place: &Place) -> Refusal {
+    let told = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+    let (kind, choices) = (place.kind(), place.choices());
+    Refusal::Mistake(match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            return Refusal::Shown(error.to_string().trim_end().to_owned());
+        }
+        ErrorKind::InvalidSubcommand => {
+            let word = told(ContextKind::InvalidSubcommand);
+            format!("unknown {kind} `{word}`; choose from: {choices}")
+        }
+        ErrorKind::UnknownArgument => {
+            let word = told(ContextKind::InvalidArg);
+            format!("unknown {kind} `{word}`; choose from: {choices}")
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            format!("choose the {kind}: {choices}")
+        }
+        ErrorKind::ValueValidation => {
+            let flag = told(ContextKind::InvalidArg);
+            let flag = flag.split_whitespace().next().unwrap_or_default();
+            let reason = error.source().map(ToString::to_string).unwrap_or_default();
+            format!("{flag}: {reason}")
+        }
+        // A flag without its value, or given twice: the first line says it all.
+        _ => {
+            let text = error.to_string();
+            text.lines()
+                .next()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned()
+        }
+    })
+}
+
+/// How far the command line was understood, and so what could have followed.
+struct Place(clap::Command);
+
+impl Place {
+    fn of(line: &[OsString]) -> Self {
+        let mut here = Line::command();
+        for word in line.iter().skip(1) {
+            let Some(next) = here.find_subcommand(word) else {
+                break;
+            };
+            here = next.clone();
+        }
+        Self(here)
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.0.get_name() {
+            "lab" => "command",
+            "run" => "experiment",
+            _ => "flag",
+        }
+    }
+
+    fn choices(&self) -> String {
+        let commands = self
+            .0
+            .get_subcommands()
+            .map(|command| command.get_name().to_owned());
+        let flags = self.0.get_arguments().filter_map(|flag| flag.get_long());
+        let names: Vec<String> = if self.0.has_subcommands() {
+            commands.collect()
+        } else {
+            flags.map(|flag| format!("--{flag}")).collect()
+        };
+        names.join(", ")
+    }
+}
+
+fn arm_list(text: &str) -> Result<ArmList, String> {
+    arms::select(text).map(ArmList)
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is not a whole number from 0 to {}", u64::MAX))
+}
+
+fn load(text: &str) -> Result<f64, String> {
+    let right = |load: &f64| *load > 0.0 && *load <= 2.0;
+    text.parse()
+        .ok()
+        .filter(right)
+        .ok_or_else(|| format!("`{text}` is not a number above 0 and up to 2"))
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    let right = |factor: &f64| *factor > 0.0 && *factor < 1.0;
+    text.parse()
+        .ok()
+        .filter(right)
+        .ok_or_else(|| format!("`{text}` is not a number between 0 and 1, both excluded"))
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let right = |seconds: &u64| (1..=600).contains(seconds);
+    text.parse()
+        .ok()
+        .filter(right)
+        .ok_or_else(|| format!("`{text}` is not a whole number of seconds from 1 to 600"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Command, Refusal> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn mistake(line: &str) -> String {
+        match read(line) {
+            Err(Refusal::Mistake(text)) => {
+                assert!(!text.contains('\n'), "more than one line: {text}");
+                text
+            }
+            other => panic!("`{line}` was taken as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn nothing_means_the_headline_experiment() {
+        let Ok(Command::Overload(settings)) = read("lab") else {
+            panic!("not overload")
+        };
+        assert_eq!(settings.seconds, 50);
+        assert_eq!(settings.common.seed, 1);
+        assert_eq!(
+            settings.arms.0.len(),
+            arms::select("default").unwrap().len()
+        );
+    }
+
+    #[test]
+    fn flags_reach_their_settings() {
+        let line = "lab run overload --arms none --seed 7 --load 0.5 --factor 0.3 --seconds 9";
+        let Ok(Command::Overload(settings)) = read(line) else {
+            panic!("not overload")
+        };
+        assert_eq!((settings.seconds, settings.common.seed), (9, 7));
+        assert_eq!((settings.factor, settings.common.load), (0.3, 0.5));
+        assert!(matches!(read("lab list"), Ok(Command::List)));
+        assert!(matches!(
+            read("lab run healthy --seed 2"),
+            Ok(Command::Healthy(_))
+        ));
+    }
+
+    #[test]
+    fn a_mistake_is_answered_with_the_choices() {
+        let cases = [
+            ("lab go", "unknown command `go`; choose from: run, list"),
+            ("lab run", "choose the experiment: overload, healthy"),
+            (
+                "lab run nothing",
+                "unknown experiment `nothing`; choose from: overload, healthy",
+            ),
+            (
+                "lab run healthy --factor 0.5",
+                "unknown flag `--factor`; choose from: --seconds, --seed, --load, --out",
+            ),
+        ];
+        for (line, answer) in cases {
+            assert_eq!(mistake(line), answer);
+        }
+        assert!(mistake("lab run overload --arms some").starts_with("--arms: unknown arm `some`"));
+        assert!(mistake("lab run overload --seed").contains("--seed"));
+        assert!(mistake("lab run overload --seed 1 --seed 2").contains("--seed"));
+    }
+
+    #[test]
+    fn bad_numbers_are_refused_with_their_range() {
+        for value in ["0", "-1", "2.1", "NaN", "inf", "much", ""] {
+            let answer = mistake_of("--load", value);
+            assert_eq!(
+                answer,
+                format!("--load: `{value}` is not a number above 0 and up to 2")
+            );
+        }
+        for value in ["0", "1", "-0.5", "NaN"] {
+            assert!(mistake_of("--factor", value).contains("between 0 and 1"));
+        }
+        for value in ["0", "601", "99999999999999999999", "1.5"] {
+            assert!(mistake_of("--seconds", value).contains("from 1 to 600"));
+        }
+        assert!(mistake_of("--seed", "-1").contains("whole number"));
+    }
+
+    fn mistake_of(flag: &str, value: &str) -> String {
+        let line = ["lab", "run", "overload", &format!("{flag}={value}")].map(OsString::from);
+        match parse(line) {
+            Err(Refusal::Mistake(text)) => text,
+            other => panic!("{flag}={value} was taken as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn help_is_not_a_mistake() {
+        assert!(matches!(read("lab --help"), Err(Refusal::Shown(_))));
+        assert!(matches!(
+            read("lab run overload --help"),
+            Err(Refusal::Shown(_))
+        ));
+    }
+}

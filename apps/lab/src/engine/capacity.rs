@@ -1,0 +1,61 @@
+//! Measures what the server can do, instead of assuming it.
+//!
+//! Eight slots of 20 ms would be 400/s, but timers are rounded up to a millisecond and tasks take
+//! time to wake. A short closed loop that keeps every slot busy gives the real number.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use anyhow::ensure;
+use http::HeaderMap;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::client::Dependency;
+use super::plan::Plan;
+use super::server::{self, Fault, Handler, SLOTS, Service, Work};
+
+/// Three callers a slot: two always wait, so that no slot is ever idle.
+const CALLERS: usize = 3 * SLOTS;
+const SETTLE: Duration = Duration::from_millis(500);
+const MEASURED: Duration = Duration::from_secs(3);
+
+/// Services a second of one server without a fault.
+pub(crate) async fn measure() -> anyhow::Result<f64> {
+    let end = SETTLE + MEASURED;
+    let plan = Plan {
+        counted_from: SETTLE,
+        fault_from: end,
+        fault_until: end,
+        end,
+    };
+    let work = Work::new(Service::Even, Instant::now(), plan, Fault { factor: 1.0 });
+    let listener = server::listen().await?;
+    let dependency = Dependency::new(listener.local_addr()?);
+    let _server = server::serve(listener, server::router(&work, Handler::Naive), &work);
+
+    let next = Arc::new(AtomicU64::new(0));
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let (dependency, next) = (dependency.clone(), next.clone());
+        callers.spawn(timeout(end, async move {
+            // A failure ends the caller; the check below then sees too few services.
+            while dependency
+                .attempt(next.fetch_add(1, Relaxed), 0, HeaderMap::new())
+                .await
+                .is_ok()
+            {}
+        }));
+    }
+
+    sleep(SETTLE).await;
+    let (from, before) = (Instant::now(), work.finished());
+    sleep(MEASURED).await;
+    let capacity = (work.finished() - before) as f64 / from.elapsed().as_secs_f64();
+    ensure!(
+        capacity >= 100.0,
+        "the server manages only {capacity:.0}/s of about 400/s: this machine is too busy to measure"
+    );
+    Ok(capacity)
+}

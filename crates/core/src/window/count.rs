@@ -1,0 +1,181 @@
+use super::is_newer;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// The last `N` calls, as a ring: the newest replaces the oldest.
+///
+/// Counting claims a position, swaps the slot and applies the difference to the counters, without a lock and in
+/// O(1). Threads that count at the same time each apply their own difference, so the counters equal the ring's
+/// content whenever nobody is between those steps.
+#[derive(Debug)]
+pub struct CountWindow {
+    /// Generation (16 bits) and next position (48 bits).
+    head: AtomicU64,
+    /// Generation (16 bits) and one counter of 12 bits for each of the four flags.
+    counters: AtomicU64,
+    /// Generation (16 bits), position (44 bits), flags (4 bits).
+    slots: Box<[AtomicU64]>,
+}
+
+const GENERATION_MASK: u64 = 0xFFFF;
+const POSITION_MASK: u64 = (1 << 44) - 1;
+/// Most calls a count window can hold; its counters have 12 bits.
+pub(crate) const MAX_CALLS: u32 = 4_000;
+
+impl CountWindow {
+    /// A ring of `calls`, clamped to 1..=4000.
+    pub fn new(calls: u32) -> Self {
+        Self {
+            head: AtomicU64::new(0),
+            counters: AtomicU64::new(0),
+            slots: (0..calls.clamp(1, MAX_CALLS))
+                .map(|_| AtomicU64::new(0))
+                .collect(),
+        }
+    }
+
+    /// How many calls the ring holds when full.
+    pub fn capacity(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// Counts one call with its `flags` (four bits, their meaning is the caller's).
+    pub fn add(&self, generation: u64, flags: u64) {
+        let Some(position) = self.claim(generation & GENERATION_MASK) else {
+            return;
+        };
+        let slot = &self.slots[(position % self.capacity()) as usize];
+        let mine = (generation & GENERATION_MASK) << 48 | position << 4 | flags & 0xF;
+        let mut seen = slot.load(Ordering::Relaxed);
+        loop {
+            let same_generation = seen >> 48 == mine >> 48;
+            let overtaken = same_generation && seen >> 4 > mine >> 4
+                || is_newer(seen >> 48, mine >> 48, 16, 1 << 15);
+            if overtaken {
+                return;
+            }
+            match slot.compare_exchange_weak(seen, mine, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => {
+                    let old = if same_generation { seen & 0xF } else { 0 };
+                    return self.apply(generation & GENERATION_MASK, old, flags & 0xF);
+                }
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Calls in the ring, and how many of them carry each flag.
+    pub fn sum(&self, generation: u64) -> (u64, [u64; 4]) {
+        let head = self.head.load(Ordering::SeqCst);
+        if head >> 48 != generation & GENERATION_MASK {
+            return (0, [0; 4]);
+        }
+        let total = (head & POSITION_MASK).min(self.capacity());
+        let counters = self.counters.load(Ordering::SeqCst);
+        let counts = std::array::from_fn(|flag| {
+            if counters >> 48 == head >> 48 {
+                (counters >> (flag * 12) & 0xFFF).min(total)
+            } else {
+                0
+            }
+        });
+        (total, counts)
+    }
+
+    /// The next position of this generation; none if a later generation has begun.
+    fn claim(&self, generation: u64) -> Option<u64> {
+        let mut seen = self.head.load(Ordering::Relaxed);
+        loop {
+            let (next, position) = if seen >> 48 == generation {
+                let position = seen & POSITION_MASK;
+                // Position 0 of the next lap of all positions would look older than its slot; 2^44 calls
+                // in one generation are five months at a million a second, so start over at one lap.
+                let next = if position == POSITION_MASK { self.capacity() } else { position + 1 };
+                (next, position)
+            } else if is_newer(seen >> 48, generation, 16, 1 << 15) {
+                return None;
+            } else {
+                (1, 0)
+            };
+            match self.head.compare_exchange_weak(
+                seen,
+                generation << 48 | next,
+                Ordering::SeqCst,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Some(position),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    fn apply(&self, generation: u64, old: u64, new: u64) {
+        let mut seen = self.counters.load(Ordering::Relaxed);
+        loop {
+            let mut next = if seen >> 48 == generation {
+                seen
+            } else if is_newer(seen >> 48, generation, 16, 1 << 15) {
+                return;
+            } else {
+                generation << 48
+            };
+            for flag in 0..4 {
+                let one = 1 << (flag * 12);
+                // Subtract after adding: the sum of all four fields stays in range at every step.
+                if new >> flag & 1 == 1 {
+                    next += one;
+                }
+                if old >> flag & 1 == 1 {
+                    next -= one;
+                }
+            }
+            match self
+                .counters
+                .compare_exchange_weak(seen, next, Ordering::SeqCst, Ordering::Relaxed)
+            {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// CALL-6: the ring equals the last `n` entries of a list of all calls.
+        #[test]
+        fn equals_a_naive_ring(
+            size in 1u32..40,
+            calls in prop::collection::vec((0u64..16, prop::bool::weighted(0.02)), 1..300),
+        ) {
+            let window = CountWindow::new(size);
+            let (mut all, mut generation) = (Vec::new(), 0u64);
+            for (flags, restart) in calls {
+                if restart {
+                    generation += 1;
+                    all.clear();
+                }
+                window.add(generation, flags);
+                all.push(flags);
+                let last = &all[all.len().saturating_sub(size as usize)..];
+                let expected = std::array::from_fn(|flag| {
+                    last.iter().filter(|flags| **flags >> flag & 1 == 1).count() as u64
+                });
+                prop_assert_eq!(window.sum(generation), (last.len() as u64, expected));
+            }
+        }
+    }
+
+    /// CALL-7: a call of an older generation changes nothing.
+    #[test]
+    fn late_calls_change_nothing() {
+        let window = CountWindow::new(10);
+        window.add(2, 1);
+        window.add(1, 1);
+        assert_eq!(window.sum(2), (1, [1, 0, 0, 0]));
+        assert_eq!(window.sum(1), (0, [0; 4]));
+    }
+}

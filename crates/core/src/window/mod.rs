@@ -1,0 +1,19 @@
+//! Windows: exact counts of what happened lately.
+//!
+//! Both windows count into generations. A new generation starts from nothing, and a count that arrives late
+//! from an older one changes nothing, even if its thread was stopped between two instructions.
+
+mod count;
+mod time;
+
+pub use count::CountWindow;
+pub use time::TimeWindow;
+
+/// Buckets of a time window. The window moves by whole buckets, so its age is exact to a tenth.
+pub const BUCKETS: u64 = 10;
+
+/// Whether `stored`, a wrapping number below `2^bits`, is ahead of `mine` by less than `reach`.
+fn is_newer(stored: u64, mine: u64, bits: u32, reach: u64) -> bool {
+    let ahead = stored.wrapping_sub(mine) & ((1 << bits) - 1);
+    (1..reach).contains(&ahead)
+}
