@@ -1,0 +1,4 @@
+//! Runs the vectors in `conformance/`.
+#![cfg(not(loom))]
+
+mod breaker;

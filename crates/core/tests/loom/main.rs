@@ -1,0 +1,4 @@
+//! Every interleaving, by loom: `cargo xtask loom`.
+#![cfg(loom)]
+
+mod breaker;
