@@ -89,7 +89,11 @@ impl CountWindow {
                 let position = seen & POSITION_MASK;
                 // Position 0 of the next lap of all positions would look older than its slot; 2^44 calls
                 // in one generation are five months at a million a second, so start over at one lap.
-                let next = if position == POSITION_MASK { self.capacity() } else { position + 1 };
+                let next = if position == POSITION_MASK {
+                    self.capacity()
+                } else {
+                    position + 1
+                };
                 (next, position)
             } else if is_newer(seen >> 48, generation, 16, 1 << 15) {
                 return None;
@@ -128,10 +132,12 @@ impl CountWindow {
                     next -= one;
                 }
             }
-            match self
-                .counters
-                .compare_exchange_weak(seen, next, Ordering::SeqCst, Ordering::Relaxed)
-            {
+            match self.counters.compare_exchange_weak(
+                seen,
+                next,
+                Ordering::SeqCst,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return,
                 Err(now) => seen = now,
             }
