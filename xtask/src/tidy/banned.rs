@@ -56,13 +56,14 @@ fn found<'l>(path: &str, line: &'l str) -> impl Iterator<Item = &'static str> + 
         .filter(move |needle| has(needle))
 }
 
-/// Whether the needle is a word, or begins a path, and is not the middle of a longer one.
+/// Whether the needle is a word, or begins a path; in the middle of a longer one it is something else.
 fn stands_alone(line: &str, at: usize, needle: &str) -> bool {
     let joins = |c: char| c.is_alphanumeric() || c == '_';
     let joins_path = |c: char| joins(c) || ".-~}>".contains(c);
     let (before, after) = (&line[..at], &line[at + needle.len()..]);
     if needle.starts_with('/') {
-        return !before.ends_with(joins_path);
+        // A name follows: `{` or `:` there makes it the route of a server.
+        return !before.ends_with(joins_path) && after.starts_with(joins);
     }
     let joined_before = needle.starts_with(joins) && before.ends_with(joins);
     let joined_after = needle.ends_with(joins) && after.starts_with(joins);
@@ -119,7 +120,7 @@ mod tests {
                     "{text}"
                 );
             }
-            assert_eq!(found("a.html", folder), [""; 0]);
+            assert_eq!(found("a.html", &format!("{folder}me")), [""; 0]);
         }
     }
 
@@ -144,7 +145,7 @@ mod tests {
         };
         let long = format!("mktemp {three}{three} {fix}D my_{three}_");
         let text = format!(
-            "{long}\nhttps://example.org/work/it target/root/it {{base}}/home/it ../work/it"
+            "{long}\nhttps://example.org/work/it target/root/it {{base}}/home/it ../work/it /work/{{it}}"
         );
         assert_eq!(found("a.md", &text), [""; 0]);
         assert_eq!(found("Cargo.lock", three), [""; 0]);
