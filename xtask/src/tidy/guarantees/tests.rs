@@ -6,6 +6,7 @@ const TESTS: &str = "\
 #[test]
 #[expect(
     clippy::float_cmp,
+    // a remark;
     reason = \"exact\"
 )]
 fn holds() {}
