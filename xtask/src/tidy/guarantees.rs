@@ -30,7 +30,9 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 /// The rows of every table, with their line; neither heads nor rulers.
 fn rows(page: &str) -> Vec<(usize, Vec<&str>)> {
     let lines: Vec<&str> = page.lines().map(str::trim).collect();
-    let is_ruler = |line: &str| line.starts_with('|') && line.chars().all(|c| "|-: ".contains(c));
+    let is_ruler = |line: &str| {
+        line.starts_with('|') && line.contains('-') && line.chars().all(|c| "|-: ".contains(c))
+    };
     let is_head = |at: usize| lines.get(at + 1).is_some_and(|next| is_ruler(next));
     let rows = lines.iter().enumerate();
     rows.filter(|&(at, line)| line.starts_with('|') && !is_ruler(line) && !is_head(at))

@@ -107,6 +107,19 @@ fn rows_without_their_tests_are_found() {
     }
 }
 
+/// An empty row neither hides itself nor the row above it.
+#[test]
+fn an_empty_row_is_found() {
+    let rows = "| CALL-14 | a | later | |\n| | | | |";
+    assert_eq!(
+        found(rows),
+        [
+            "docs/guarantees.md:5: CALL-14 names no test",
+            "docs/guarantees.md:6: `` is not the name of a rule",
+        ]
+    );
+}
+
 /// A second test in the cell is looked at too.
 #[test]
 fn every_test_of_a_row_counts() {
