@@ -12,21 +12,21 @@ pub mod backoff;
 // pub mod breaker;
 pub mod budget;
 // pub mod bulkhead;
-// TMP pub mod deadline;
+pub mod deadline;
 #[cfg(feature = "serde")]
 pub mod duration_text;
-// TMP pub mod hedge;
+pub mod hedge;
 mod invalid;
-// TMP mod latency;
+mod latency;
 mod moment;
 mod outcome;
-// TMP pub mod retry_share;
+pub mod retry_share;
 mod stripe;
 mod sync;
 pub mod window;
 
 pub use invalid::Invalid;
-// TMP pub use latency::Latency;
+pub use latency::Latency;
 pub use moment::Moment;
 pub use outcome::{Abandoned, Class, Effect, Fault, Outcome, Pushback};
 
