@@ -89,38 +89,37 @@ pub fn less_margin(remaining: Duration) -> Duration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GrpcTimeout {
     text: [u8; 9],
-    len: u8,
+    start: usize,
 }
 
 impl GrpcTimeout {
     /// The header for a call with this much time left.
     pub fn new(left: Duration) -> Self {
-        let nanos = left.as_nanos();
-        let fits = UNITS
-            .iter()
-            .find(|(_, unit)| nanos / u128::from(*unit) < 100_000_000);
-        let (mut value, unit) = match fits {
-            Some((name, unit)) => ((nanos / u128::from(*unit)) as u64, *name),
-            // 11 000 years.
-            None => (99_999_999, b'H'),
+        let in_unit = |(name, unit): &(u8, u64)| {
+            let value = u32::try_from(left.as_nanos() / u128::from(*unit)).ok()?;
+            (value < 100_000_000).then_some((value, *name))
         };
-        let digits = value.checked_ilog10().unwrap_or(0) as usize + 1;
-        let mut text = [0; 9];
-        for digit in text[..digits].iter_mut().rev() {
-            *digit = b'0' + (value % 10) as u8;
+        // Eight digits of hours are 11 000 years.
+        let (mut value, unit) = UNITS.iter().find_map(in_unit).unwrap_or((99_999_999, b'H'));
+        // Written from the right: the unit, then the digits from the last.
+        let mut header = Self {
+            text: [unit; 9],
+            start: 8,
+        };
+        loop {
+            header.start -= 1;
+            header.text[header.start] = b"0123456789"[(value % 10) as usize];
             value /= 10;
-        }
-        text[digits] = unit;
-        Self {
-            text,
-            len: digits as u8 + 1,
+            if value == 0 {
+                return header;
+            }
         }
     }
 
     /// The header's text.
     pub fn as_str(&self) -> &str {
         // Only digits and a letter were written.
-        std::str::from_utf8(&self.text[..usize::from(self.len)]).unwrap_or_default()
+        std::str::from_utf8(&self.text[self.start..]).unwrap_or_default()
     }
 }
 

@@ -292,8 +292,8 @@ mod tests {
         Moment::from_nanos(millis * 1_000_000)
     }
 
-    fn feed(timer: &HedgeTimer, latency: Duration, times: u32) {
-        (0..times).for_each(|_| timer.on_latency(latency, at(0)));
+    fn feed(timer: &HedgeTimer, latency: Duration, attempts: u32) {
+        (0..attempts).for_each(|_| timer.on_latency(latency, at(0)));
     }
 
     /// CALL-16: the quantile is of all latencies fed, once there are enough.
@@ -335,7 +335,7 @@ mod tests {
         let delay = timer.delay(LONG, at(0)).unwrap();
         assert!(timer.delay(delay * 2, at(0)).is_some());
         assert_eq!(
-            timer.delay(delay * 2 - Duration::from_nanos(2), at(0)),
+            timer.delay(delay + delay.saturating_sub(Duration::from_nanos(2)), at(0)),
             None
         );
         timer.set(Hedge::at_quantile(0.5).at_most(delay)).unwrap();

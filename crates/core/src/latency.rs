@@ -115,7 +115,8 @@ impl Half {
             .is_ok();
         if mine {
             for count in &self.counts {
-                count.store(0, Ordering::Relaxed);
+                // A swap and no store: to loom, a store may slip under an addition that it came after.
+                count.swap(0, Ordering::Relaxed);
             }
             self.turn.store(turn, Ordering::Release);
         }
@@ -140,7 +141,8 @@ fn bucket(latency: Duration) -> usize {
         return BUCKETS - 1;
     }
     let doublings = (u64::BITS - (units | 1).leading_zeros()).saturating_sub(STEP_BITS + 1);
-    ((u64::from(doublings) << STEP_BITS) + (units >> doublings)) as usize
+    let bucket = (u64::from(doublings) << STEP_BITS) + (units >> doublings);
+    usize::try_from(bucket).map_or(BUCKETS - 1, |bucket| bucket.min(BUCKETS - 1))
 }
 
 /// The end of a bucket: no latency counted in it is longer.
@@ -170,7 +172,7 @@ mod tests {
         assert_eq!(bucket(Duration::ZERO), 0);
         for index in 0..BUCKETS - 1 {
             let edge = upper_edge(index);
-            assert_eq!(bucket(edge - Duration::from_nanos(1)), index);
+            assert_eq!(bucket(edge.saturating_sub(Duration::from_nanos(1))), index);
             assert_eq!(bucket(edge), index + 1);
         }
     }
@@ -187,7 +189,8 @@ mod tests {
                 latency.record(Duration::from_micros(*micros), START);
             }
             micros.sort_unstable();
-            let rank = ((micros.len() as f64 * q).ceil() as usize).max(1);
+            let not_over = |share: usize| share as f64 >= micros.len() as f64 * q;
+            let rank = (1..=micros.len()).find(|rank| not_over(*rank)).unwrap_or(1);
             let truth = Duration::from_micros(micros[rank - 1]);
             let answer = latency.quantile(q, 1, START).unwrap();
             prop_assert!(answer >= truth, "{answer:?} < {truth:?}");
