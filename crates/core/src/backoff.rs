@@ -153,7 +153,7 @@ impl Default for Backoff {
 fn uniform(random: u64, least: u64, most: u64) -> u64 {
     let results = u128::from(most.saturating_sub(least)) + 1;
     // The product is below 2^64 times `results`, so its high half is below `results` and fits.
-    least + (u128::from(random) * results >> 64) as u64
+    least + ((u128::from(random) * results) >> 64) as u64
 }
 
 #[cfg(all(test, not(loom)))]

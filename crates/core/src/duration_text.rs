@@ -28,10 +28,6 @@ pub mod option {
     use super::{Deserializer, Duration, Error, Serializer, Text, Visitor, fmt};
 
     /// Writes the duration as text, if there is one.
-    #[expect(
-        clippy::ref_option,
-        reason = "serde calls it with a reference to the field"
-    )]
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
         match duration {
             Some(duration) => to.serialize_some(&super::text(*duration)),

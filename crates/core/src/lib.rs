@@ -11,16 +11,22 @@
 pub mod backoff;
 pub mod breaker;
 pub mod budget;
+pub mod bulkhead;
+pub mod deadline;
 #[cfg(feature = "serde")]
 pub mod duration_text;
+pub mod hedge;
 mod invalid;
+mod latency;
 mod moment;
 mod outcome;
+pub mod retry_share;
 mod stripe;
 mod sync;
 pub mod window;
 
 pub use invalid::Invalid;
+pub use latency::Latency;
 pub use moment::Moment;
 pub use outcome::{Abandoned, Class, Effect, Fault, Outcome, Pushback};
 

@@ -24,19 +24,21 @@ pub(crate) fn current() -> usize {
 }
 
 #[cfg(loom)]
-static MODEL_NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+std::thread_local! {
+    // All threads of a model run on one thread of the system, and models of other tests on others.
+    static MODEL_NEXT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
 
 /// Gives stripes from the first again; every run of a model must begin with it to be repeatable.
 #[cfg(loom)]
 pub fn reset_for_model() {
-    MODEL_NEXT.store(0, std::sync::atomic::Ordering::Relaxed);
+    MODEL_NEXT.set(0);
 }
 
 #[cfg(loom)]
 pub(crate) fn current() -> usize {
     loom::thread_local! {
-        static MINE: usize =
-            MODEL_NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % STRIPES;
+        static MINE: usize = MODEL_NEXT.replace(MODEL_NEXT.get() + 1) % STRIPES;
     }
     MINE.with(|mine| *mine)
 }

@@ -7,12 +7,11 @@
 mod circuit;
 mod half_open;
 mod options;
+mod report;
 mod tally;
 mod word;
 
-#[cfg(all(test, not(loom)))]
-mod tests;
-
-pub use circuit::{Admission, Cause, Circuit, CircuitSnapshot, Rejection, Transition};
+pub use circuit::{Admission, Circuit};
 pub use options::{Breaker, Window};
+pub use report::{Cause, CircuitSnapshot, Rejection, Transition};
 pub use word::{Control, Phase};

@@ -1,6 +1,6 @@
 use super::BudgetOptions;
 use crate::sync::{Mutex, lock};
-use crate::window::{BUCKETS, TimeWindow};
+use crate::window::{BUCKETS, SLOTS, TimeWindow, slot};
 use crate::{Invalid, Moment};
 
 const TICK_NANOS: u64 = 1_000_000_000;
@@ -64,7 +64,7 @@ struct Book {
     /// Earned tokens that are out.
     held: u64,
     /// Earned tokens whose attempts ended, by tick.
-    spent: [u64; BUCKETS as usize],
+    spent: [u64; SLOTS],
     /// Reserve tokens that are out.
     reserve_held: u64,
     /// Reserve tokens given out in this tick.
@@ -81,7 +81,7 @@ impl Ledger {
                 options,
                 tick: 0,
                 held: 0,
-                spent: [0; BUCKETS as usize],
+                spent: [0; SLOTS],
                 reserve_held: 0,
                 reserve_used: 0,
             }),
@@ -144,7 +144,7 @@ impl Ledger {
         book.advance(now);
         book.take_back(token.source);
         if token.source == Source::Earned {
-            let slot = (book.tick % BUCKETS) as usize;
+            let slot = slot(book.tick);
             book.spent[slot] += 1;
         }
     }
@@ -174,7 +174,7 @@ impl Book {
             return;
         }
         for passed in self.tick + 1..=now.min(self.tick + BUCKETS) {
-            self.spent[(passed % BUCKETS) as usize] = 0;
+            self.spent[slot(passed)] = 0;
         }
         self.tick = now;
         self.reserve_used = 0;

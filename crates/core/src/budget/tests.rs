@@ -7,7 +7,8 @@ use super::options::BudgetOptions;
 use crate::Moment;
 
 fn ledger(ratio: f64, reserve: u32) -> Ledger {
-    Ledger::new(BudgetOptions::default().ratio(ratio).reserve_per_s(reserve)).unwrap()
+    Ledger::new(BudgetOptions::default().ratio(ratio).reserve_per_s(reserve))
+        .expect("options in range")
 }
 
 fn at(millis: u64) -> Moment {
@@ -220,7 +221,7 @@ proptest! {
 fn the_bound_holds_between_threads() {
     let (ledger, clock, extra) = (ledger(0.1, 2), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        for worker in 0..4 {
+        for _ in 0..4 {
             let (ledger, clock, extra) = (&ledger, &clock, &extra);
             scope.spawn(move || {
                 let mut held = None;
@@ -238,7 +239,9 @@ fn the_bound_holds_between_threads() {
                         ledger.settle(before, now);
                     }
                 }
-                drop((worker, held));
+                if let Some(last) = held {
+                    ledger.settle(last, at(0));
+                }
             });
         }
     });

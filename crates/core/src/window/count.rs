@@ -10,7 +10,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 pub struct CountWindow {
     /// Generation (16 bits) and next position (48 bits).
     head: AtomicU64,
-    /// Generation (16 bits) and one counter of 12 bits for each of the four flags.
+    /// Generation (16 bits) and one counter of 12 bits for each of the four flags, each `BIAS` more.
     counters: AtomicU64,
     /// Generation (16 bits), position (44 bits), flags (4 bits).
     slots: Box<[AtomicU64]>,
@@ -21,12 +21,21 @@ const POSITION_MASK: u64 = (1 << 44) - 1;
 /// Most calls a count window can hold; its counters have 12 bits.
 pub(crate) const MAX_CALLS: u32 = 4_000;
 
+/// What a counter shows for zero.
+///
+/// A thread that was stopped between its slot and the counters can be overtaken by a whole lap, and then its flags
+/// are taken away before they were added. The bias keeps the fields from borrowing from each other meanwhile,
+/// for 47 such threads at once; with more, readers see a wrong count until those have caught up.
+const BIAS: u64 = 48;
+const NO_COUNTS: u64 = BIAS * (1 | 1 << 12 | 1 << 24 | 1 << 36);
+const COUNTS_MASK: u64 = (1 << 48) - 1;
+
 impl CountWindow {
     /// A ring of `calls`, clamped to 1..=4000.
     pub fn new(calls: u32) -> Self {
         Self {
             head: AtomicU64::new(0),
-            counters: AtomicU64::new(0),
+            counters: AtomicU64::new(NO_COUNTS),
             slots: (0..calls.clamp(1, MAX_CALLS))
                 .map(|_| AtomicU64::new(0))
                 .collect(),
@@ -43,6 +52,7 @@ impl CountWindow {
         let Some(position) = self.claim(generation & GENERATION_MASK) else {
             return;
         };
+        #[expect(clippy::cast_possible_truncation, reason = "below the length")]
         let slot = &self.slots[(position % self.capacity()) as usize];
         let mine = (generation & GENERATION_MASK) << 48 | position << 4 | flags & 0xF;
         let mut seen = slot.load(Ordering::Relaxed);
@@ -73,7 +83,9 @@ impl CountWindow {
         let counters = self.counters.load(Ordering::SeqCst);
         let counts = std::array::from_fn(|flag| {
             if counters >> 48 == head >> 48 {
-                (counters >> (flag * 12) & 0xFFF).min(total)
+                (counters >> (flag * 12) & 0xFFF)
+                    .saturating_sub(BIAS)
+                    .min(total)
             } else {
                 0
             }
@@ -115,23 +127,16 @@ impl CountWindow {
     fn apply(&self, generation: u64, old: u64, new: u64) {
         let mut seen = self.counters.load(Ordering::Relaxed);
         loop {
-            let mut next = if seen >> 48 == generation {
-                seen
+            let counts = if seen >> 48 == generation {
+                seen & COUNTS_MASK
             } else if is_newer(seen >> 48, generation, 16, 1 << 15) {
                 return;
             } else {
-                generation << 48
+                NO_COUNTS
             };
-            for flag in 0..4 {
-                let one = 1 << (flag * 12);
-                // Subtract after adding: the sum of all four fields stays in range at every step.
-                if new >> flag & 1 == 1 {
-                    next += one;
-                }
-                if old >> flag & 1 == 1 {
-                    next -= one;
-                }
-            }
+            // The sum of all differences is exact even where one of them wraps.
+            let counts = counts.wrapping_add(spread(new)).wrapping_sub(spread(old)) & COUNTS_MASK;
+            let next = generation << 48 | counts;
             match self.counters.compare_exchange_weak(
                 seen,
                 next,
@@ -143,6 +148,11 @@ impl CountWindow {
             }
         }
     }
+}
+
+/// Each of four flags as a one in its own counter.
+fn spread(flags: u64) -> u64 {
+    (0..4).fold(0, |ones, flag| ones | (flags >> flag & 1) << (flag * 12))
 }
 
 #[cfg(all(test, not(loom)))]

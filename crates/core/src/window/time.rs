@@ -1,4 +1,4 @@
-use super::{BUCKETS, is_newer};
+use super::{BUCKETS, SLOTS, is_newer, slot};
 use crate::stripe::{self, Padded, STRIPES};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// tight burst of failures almost no weight, and can hide a total outage.
 #[derive(Debug)]
 pub struct TimeWindow<const K: usize> {
-    stripes: Box<[Padded<[[AtomicU64; K]; BUCKETS as usize]>]>,
+    stripes: Box<[Padded<[[AtomicU64; K]; SLOTS]>]>,
 }
 
 /// A cell: generation (4 bits), tick (28 bits), count (32 bits).
@@ -89,7 +89,7 @@ impl<const K: usize> TimeWindow<K> {
 
     /// Counts `amount` of `kind` in `tick`.
     pub fn add_many(&self, generation: u64, tick: u64, kind: usize, amount: u64) {
-        let cell = &self.stripes[stripe::current()].0[(tick % BUCKETS) as usize][kind];
+        let cell = &self.stripes[stripe::current()].0[slot(tick)][kind];
         let mut seen = cell.load(Ordering::Relaxed);
         while let Some(next) = Cell(seen).add(generation, tick, amount) {
             match cell.compare_exchange_weak(seen, next.0, Ordering::SeqCst, Ordering::Relaxed) {

@@ -2,3 +2,6 @@
 #![cfg(loom)]
 
 mod breaker;
+mod budget;
+mod bulkhead;
+mod window;
