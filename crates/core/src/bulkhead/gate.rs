@@ -6,7 +6,7 @@ use super::{Bulkhead, Wakes};
 use crate::moment::nanos;
 use crate::stripe::Padded;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Mutex, MutexGuard, lock, store_load_order};
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::{Invalid, Moment};
 
 /// One hold in so many is measured while nobody waits; under load, every one.
@@ -22,7 +22,8 @@ const SAMPLE_SHARE: u64 = 16;
 ///
 /// The one rule that ties the two together: whoever decides under the lock raises `attention` *before* looking
 /// at the free permits, and whoever gives a permit back looks at `attention` *after* giving. So either the
-/// permit is seen by the one who decides, or the giver takes the lock and serves the line.
+/// permit is seen by the one who decides, or the giver takes the lock and serves the line. Both write the stripe
+/// in one atomic step, also where it is empty, and that is what orders them.
 #[derive(Debug)]
 pub struct Gate<W> {
     free: Permits,
@@ -231,7 +232,6 @@ impl<W> Gate<W> {
     )]
     pub fn release(&self, permit: Permit, now: Moment) -> Wakes<W> {
         let returns = self.free.give(permit.weight);
-        store_load_order();
         let attention = self.attention.0.load(Ordering::SeqCst);
         if attention || returns.is_multiple_of(SAMPLE_EVERY) {
             self.learn(now.since(permit.since));
@@ -317,7 +317,6 @@ impl<W> Gate<W> {
 
     fn raise_attention(&self) {
         self.attention.0.store(true, Ordering::SeqCst);
-        store_load_order();
     }
 
     /// Opens the fast path again if nothing is left to attend to.

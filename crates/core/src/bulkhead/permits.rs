@@ -5,8 +5,8 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The free permits, striped over threads: each thread takes from its own stripe while there is one.
 ///
-/// A stripe holds the permits in its low half and the number of times that permits came back in its high half.
-/// That number tells a stripe that stayed empty from one that was filled and emptied between two looks.
+/// A stripe holds the permits in its low half, and in its high half how often permits came back to it: a count
+/// that costs nothing, by which the gate measures one hold in so many.
 #[derive(Debug)]
 pub(super) struct Permits([Padded<AtomicU64>; STRIPES]);
 
@@ -47,28 +47,20 @@ impl Permits {
         stripe.fetch_add(ONE_RETURN + u64::from(weight), Ordering::SeqCst) / ONE_RETURN
     }
 
-    /// Takes all there are, and ends only when all stripes were empty at one and the same moment.
+    /// Takes all there are. The caller holds the gate's lock and has raised its attention.
     ///
-    /// One pass is not enough: a permit that moves to a stripe already looked at, because its call ended on
-    /// another thread, is missed although it was free, and a caller would be refused by a gate that was never
-    /// full. A second pass that finds every stripe as the first one left it, returns included, proves the moment
-    /// between the two. The caller has raised the gate's attention and holds its lock, so only those who looked
-    /// before that can still move a permit, each of them once.
+    /// One pass is enough to say that the gate is full, although permits move while it runs: a permit that comes
+    /// back to a stripe already passed comes from somebody who sees the attention, and is still inside
+    /// [`Gate::release`](super::Gate::release), waiting for our lock. Nobody has been told that it is free.
+    ///
+    /// It writes empty stripes too: whoever gives there later is then sure to see the attention.
     pub(super) fn take_all(&self) -> u32 {
-        let mut taken = 0;
-        loop {
-            let left: [u64; STRIPES] = array::from_fn(|stripe| {
-                let before = self.0[stripe].0.fetch_and(!COUNT, Ordering::SeqCst);
-                taken += before & COUNT;
-                before & !COUNT
-            });
-            let unmoved = |(stripe, left): (&Padded<AtomicU64>, &u64)| {
-                stripe.0.load(Ordering::SeqCst) == *left
-            };
-            if self.0.iter().zip(&left).all(unmoved) {
-                return u32::try_from(taken).unwrap_or(u32::MAX);
-            }
-        }
+        let taken: u64 = self
+            .0
+            .iter()
+            .map(|stripe| stripe.0.fetch_and(!COUNT, Ordering::SeqCst) & COUNT)
+            .sum();
+        u32::try_from(taken).unwrap_or(u32::MAX)
     }
 
     /// Lays permits out over all stripes, as even as they come.

@@ -319,6 +319,18 @@ fn newest_first_under_pressure() {
     assert_eq!(driver.at(180).release(3), [5]);
 }
 
+/// CALL-18: the last one in the line is not shed, however stale: the next permit is for it.
+#[test]
+fn the_last_one_keeps_its_place() {
+    let mut driver = Driver::new(Bulkhead::limit(1).queue(50));
+    assert_eq!(driver.enter_one(0), Admitted);
+    assert_eq!(driver.enter(1, 1, at(200)), Queued);
+    assert_eq!(driver.at(10).enter(2, 1, at(210)), Queued);
+    assert_eq!(driver.at(150).release(0), [2]);
+    assert!(driver.shed.is_empty());
+    assert_eq!(driver.at(160).release(2), [1]);
+}
+
 /// CALL-18: a newcomer to a full line is refused, and under pressure takes the place of the oldest.
 #[test]
 fn a_full_line_under_pressure_gives_up_the_oldest() {
