@@ -2,3 +2,4 @@
 #![cfg(not(loom))]
 
 mod breaker;
+mod bulkhead;

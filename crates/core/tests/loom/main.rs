@@ -4,4 +4,5 @@
 mod breaker;
 mod budget;
 mod bulkhead;
+mod latency;
 mod window;
