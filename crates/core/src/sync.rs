@@ -7,10 +7,10 @@ pub(crate) use std::sync::{Mutex, MutexGuard};
 
 pub(crate) mod atomic {
     #[cfg(loom)]
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
     pub(crate) use std::sync::atomic::Ordering;
     #[cfg(not(loom))]
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 }
 
 /// Locks, and goes on after a panic elsewhere: the state behind our locks is whole at every step.
