@@ -141,3 +141,25 @@ impl Span {
         self.end.duration_since(self.start)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Threads take exactly the batch, whatever is left for the last one.
+    #[test]
+    fn chunks_add_up_to_the_batch() {
+        for calls in [0, 1, CHUNK, 3 * CHUNK + 7] {
+            let batch = Batch::new(calls, 1);
+            let taken: u64 = std::iter::from_fn(|| batch.take()).sum();
+            assert_eq!(taken, calls);
+        }
+    }
+
+    /// A call that does not end as expected is never reported as a time.
+    #[test]
+    #[should_panic(expected = "did not end as its group says")]
+    fn an_unexpected_end_is_no_result() {
+        alone(&async || (), &async |(): &mut ()| false, 1);
+    }
+}
