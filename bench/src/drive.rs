@@ -17,7 +17,7 @@ use crate::clock;
 ///
 /// Threads take what they can do, so none is left to finish alone when the machine
 /// gave it less time. Large enough that taking a chunk costs a call nothing.
-const CHUNK: u64 = 256;
+const CHUNK: u64 = 64;
 
 /// Calls each thread makes before the clock starts: fills caches, windows and pools.
 const WARM_UP: u64 = 1_000;
