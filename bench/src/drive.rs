@@ -17,7 +17,7 @@ use crate::clock;
 ///
 /// Threads take what they can do, so none is left to finish alone when the machine
 /// gave it less time. Large enough that taking a chunk costs a call nothing.
-const CHUNK: u64 = 256;
+const CHUNK: u64 = 64;
 
 /// Calls each thread makes before the clock starts: fills caches, windows and pools.
 const WARM_UP: u64 = 1_000;
@@ -139,5 +139,27 @@ impl Span {
 
     fn elapsed(&self) -> Duration {
         self.end.duration_since(self.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Threads take exactly the batch, whatever is left for the last one.
+    #[test]
+    fn chunks_add_up_to_the_batch() {
+        for calls in [0, 1, CHUNK, 3 * CHUNK + 7] {
+            let batch = Batch::new(calls, 1);
+            let taken: u64 = std::iter::from_fn(|| batch.take()).sum();
+            assert_eq!(taken, calls);
+        }
+    }
+
+    /// A call that does not end as expected is never reported as a time.
+    #[test]
+    #[should_panic(expected = "did not end as its group says")]
+    fn an_unexpected_end_is_no_result() {
+        alone(&async || (), &async |(): &mut ()| false, 1);
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use alloc_tracker::Session;
-use serde::Serialize;
 
+use crate::row::Row;
 use crate::subject::{Group, Run};
 
 /// Threads that share a handle. One, the cores of a small machine, and more than it has.
@@ -23,8 +23,8 @@ pub(crate) struct Effort {
 impl Effort {
     /// Batches far longer than a scheduler's slice; rounds enough for a steady median.
     pub(crate) const FULL: Self = Self {
-        batch: Duration::from_millis(50),
-        rounds: 11,
+        batch: Duration::from_millis(100),
+        rounds: 15,
     };
 
     /// Shows that everything runs. Its numbers are rough.
@@ -32,21 +32,6 @@ impl Effort {
         batch: Duration::from_millis(5),
         rounds: 3,
     };
-}
-
-/// One line of the table.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Row {
-    pub(crate) subject: &'static str,
-    pub(crate) group: &'static str,
-    pub(crate) threads: usize,
-    /// Median over the rounds of a batch's time by its calls in total.
-    pub(crate) ns: f64,
-    /// Allocations of one call, counted on one thread.
-    pub(crate) allocs: f64,
-    /// Half the distance between the quartiles of `ns`, as a share of it.
-    #[serde(skip)]
-    pub(crate) spread: f64,
 }
 
 /// What becomes one row.
@@ -57,24 +42,22 @@ struct Cell<'a> {
     times: Vec<f64>,
 }
 
-/// How many rows `runs` make.
-pub(crate) fn count(runs: &[Run]) -> usize {
-    cells(runs).len()
-}
-
 /// Measures every run, at every number of threads that it may share.
 pub(crate) fn measure(runs: &[Run], effort: Effort) -> Vec<Row> {
     let mut cells = cells(runs);
+    eprintln!("{} rows: finding how many calls fill a batch", cells.len());
     for cell in &mut cells {
         cell.calls = calibrate(cell.run, cell.threads, effort.batch);
     }
     // A round visits every cell once, so that a drift of the machine hits all alike.
-    for _ in 0..effort.rounds {
+    for round in 1..=effort.rounds {
+        eprintln!("round {round} of {}", effort.rounds);
         for cell in &mut cells {
             let time = cell.run.time(cell.calls, cell.threads);
             cell.times.push(per_call(time, cell.calls));
         }
     }
+    eprintln!("counting allocations");
     cells.iter_mut().map(row).collect()
 }
 
@@ -154,4 +137,49 @@ fn counted(run: &Run, calls: u64) -> u64 {
         .operations()
         .map(|(_, operation)| operation.total_allocations_count())
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Quartiles are values that were measured: the nearest at or below the rank.
+    #[test]
+    fn quartiles_are_measured_values() {
+        let quartiles = |sorted: &[f64]| -> Vec<f64> {
+            [1, 2, 3].map(|quarter| quantile(sorted, quarter)).to_vec()
+        };
+        let sorted = [10.0, 20.0, 30.0, 40.0, 50.0];
+        assert_eq!(quartiles(&sorted), vec![20.0, 30.0, 40.0]);
+        assert_eq!(quartiles(&sorted[..4]), vec![10.0, 20.0, 30.0]);
+        assert_eq!(quartiles(&sorted[..1]), vec![10.0; 3]);
+    }
+
+    /// Rows come group by group, and only breaker and stack go beyond one thread.
+    #[test]
+    fn rows_are_in_the_order_of_the_groups() {
+        let runs = crate::subject::all();
+        let rows = cells(&runs);
+        let mut groups: Vec<_> = rows.iter().map(|cell| cell.run.group).collect();
+        groups.dedup();
+        assert_eq!(groups, Group::ALL);
+        for cell in rows.iter().filter(|cell| cell.threads > 1) {
+            let group = cell.run.group;
+            assert!(
+                [Group::BreakerClosed, Group::Stack].contains(&group),
+                "{group}"
+            );
+        }
+    }
+
+    /// Every subject answers its group's question: a call that ends otherwise panics.
+    #[test]
+    fn every_run_ends_as_its_group_says() {
+        for run in crate::subject::all() {
+            run.time(10, 1);
+            if run.shared {
+                run.time(10, 2);
+            }
+        }
+    }
 }

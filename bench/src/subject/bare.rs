@@ -1,11 +1,11 @@
-//! The operation alone: what the loop costs, and what the machine can scale.
+//! The operation alone: what the measured loop costs.
 
 use std::hint::black_box;
 
 use super::{Group, Run, operation};
 
 pub(crate) fn runs() -> Vec<Run> {
-    vec![Run::shared(
+    vec![Run::alone(
         "bare",
         Group::BareCall,
         async || (),

@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 
-use failsafe::{Config, Error};
 use failsafe::futures::CircuitBreaker;
+use failsafe::{Config, Error};
 
 use super::{Group, Run, failing_operation, operation};
 

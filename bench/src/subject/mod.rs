@@ -144,16 +144,11 @@ impl Run {
 }
 
 /// What every subject protects: ready at its first poll, opaque to the optimizer.
-#[expect(
-    clippy::unused_async,
-    reason = "it stands for a call over a network, which is async"
-)]
 async fn operation() -> Result<u64, Failed> {
     Ok(black_box(7))
 }
 
 /// What a breaker sees until it opens.
-#[expect(clippy::unused_async, reason = "stands in for `operation`")]
 async fn failing_operation() -> Result<u64, Failed> {
     Err(black_box(Failed::Operation))
 }

@@ -38,11 +38,8 @@ pub(crate) fn runs() -> Vec<Run> {
             NAME,
             Group::BreakerOpen,
             async || {
-                let service = (
-                    breaker(&context()),
-                    Execute::new(|()| failing_operation()),
-                )
-                    .into_service();
+                let service =
+                    (breaker(&context()), Execute::new(|()| failing_operation())).into_service();
                 for _ in 0..FAILURES {
                     let _ = service.execute(()).await;
                 }

@@ -1,6 +1,5 @@
 //! tower: its own timeout, concurrency limit, budgeted retry and hedge. No breaker.
 
-use std::future::Ready;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use tower::hedge::Hedge;
 use tower::retry::Policy;
 use tower::retry::backoff::{Backoff, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff};
 use tower::retry::budget::{Budget, TpsBudget};
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+use tower::{Service, ServiceBuilder, ServiceExt};
 
 use super::{ATTEMPT_TIMEOUT, ATTEMPTS, BULKHEAD, DEADLINE, Group, Run, operation};
 
@@ -18,7 +17,7 @@ const NAME: &str = "tower";
 /// The hedge's settings come from the test in its crate; it documents no others.
 const HEDGE_MIN_DATA_POINTS: u64 = 10;
 const HEDGE_QUANTILE: f32 = 0.9;
-const HEDGE_PERIOD: Duration = Duration::from_secs(60);
+const HEDGE_PERIOD: Duration = Duration::from_mins(1);
 
 pub(crate) fn runs() -> Vec<Run> {
     vec![

@@ -4,15 +4,20 @@ use std::hint::black_box;
 
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_resilience::bulkhead::BulkheadLayer;
-use tower_resilience::circuitbreaker::{CircuitBreakerError, CircuitBreakerLayer, DefaultClassifier};
+use tower_resilience::circuitbreaker::{
+    CircuitBreakerError, CircuitBreakerLayer, DefaultClassifier,
+};
 use tower_resilience::hedge::HedgeLayer;
 use tower_resilience::retry::RetryLayer;
 use tower_resilience::timelimiter::{FixedTimeout, TimeLimiterLayer};
 
 use super::tower::passes;
-use super::{ATTEMPT_TIMEOUT, DEADLINE, Failed, Group, Run, operation};
+use super::{ATTEMPT_TIMEOUT, DEADLINE, Failed, Group, Run, failing_operation, operation};
 
 const NAME: &str = "tower-resilience";
+
+/// Its standard breaker wants its window of 100 calls full before it opens.
+const FAILURES: usize = 200;
 
 pub(crate) fn runs() -> Vec<Run> {
     vec![
@@ -30,13 +35,13 @@ pub(crate) fn runs() -> Vec<Run> {
             NAME,
             Group::BreakerOpen,
             async || {
-                let (layer, handle) = CircuitBreakerLayer::standard()
-                    .build_with_handle()
-                    .expect("a preset is valid");
-                handle.force_open().await;
-                ServiceBuilder::new()
-                    .layer(layer)
-                    .service_fn(|()| operation())
+                let mut service = ServiceBuilder::new()
+                    .layer(breaker())
+                    .service_fn(|()| failing_operation());
+                for _ in 0..FAILURES {
+                    let _ = passes(&mut service).await;
+                }
+                service
             },
             refuses,
         ),
@@ -112,7 +117,9 @@ fn bulkhead() -> BulkheadLayer {
 }
 
 fn deadline() -> TimeLimiterLayer<FixedTimeout> {
-    TimeLimiterLayer::builder().timeout_duration(DEADLINE).build()
+    TimeLimiterLayer::builder()
+        .timeout_duration(DEADLINE)
+        .build()
 }
 
 fn attempt_timeout() -> TimeLimiterLayer<FixedTimeout> {
