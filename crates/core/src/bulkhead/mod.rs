@@ -14,6 +14,9 @@
 
 mod gate;
 mod permits;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod properties;
 mod queue;
 #[cfg(test)]
 #[cfg(not(loom))]

@@ -11,7 +11,7 @@ use crate::model;
 const NOW: Moment = Moment::from_nanos(0);
 
 fn gate(options: Bulkhead) -> Arc<Gate<()>> {
-    Arc::new(Gate::new(options).unwrap())
+    Arc::new(Gate::new(options).expect("valid options"))
 }
 
 fn enter(gate: &Gate<()>, weight: u32) -> Entry<()> {
