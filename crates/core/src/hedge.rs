@@ -70,6 +70,14 @@ impl Hedge {
         self
     }
 
+    /// The delay, if it is fixed.
+    pub fn fixed_delay(&self) -> Option<Duration> {
+        match self.when {
+            When::After(delay) => Some(delay),
+            When::Quantile(_) => None,
+        }
+    }
+
     /// Refuses values out of range, and limits of the quantile beside a fixed delay, where they mean nothing.
     ///
     /// `field` is the path of these options, for the error.

@@ -98,6 +98,21 @@ impl Bulkhead {
         self
     }
 
+    /// The longest that a caller waits for a place, if that is limited.
+    pub fn longest_wait(&self) -> Option<Duration> {
+        self.max_wait
+    }
+
+    /// How many may wait.
+    pub fn places(&self) -> u32 {
+        self.queue
+    }
+
+    /// How many may be in progress.
+    pub fn permits(&self) -> u32 {
+        self.limit
+    }
+
     /// Refuses what is out of range; `field` is the path of these options, for the error.
     pub fn validate(&self, field: &str) -> Result<(), Invalid> {
         in_range(&format!("{field}.limit"), self.limit, 1..=MOST)?;
