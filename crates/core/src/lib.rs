@@ -9,9 +9,9 @@
 //! take a short lock, and never while user code runs.
 
 pub mod backoff;
-// pub mod breaker;
+pub mod breaker;
 pub mod budget;
-// pub mod bulkhead;
+pub mod bulkhead;
 pub mod deadline;
 #[cfg(feature = "serde")]
 pub mod duration_text;

@@ -7,6 +7,7 @@ mod count;
 mod time;
 
 pub use count::CountWindow;
+pub(crate) use count::MAX_CALLS;
 pub use time::TimeWindow;
 
 /// Buckets of a time window. The window moves by whole buckets, so its age is exact to a tenth.

@@ -23,6 +23,9 @@ struct Cell(u64);
 
 const TICK_BITS: u32 = 28;
 const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
+/// A count that comes later than this many ticks is no longer told from one of the next lap of all ticks. A cell
+/// left idle for a lap less this much (a month at the shortest tick) refuses counts until the lap is full.
+const LATEST: u64 = 64;
 const GENERATION_BITS: u32 = 4;
 const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
 
@@ -51,7 +54,7 @@ impl Cell {
         let taken_over = self.count() > 0
             && (is_newer(self.generation(), mine.generation(), GENERATION_BITS, 8)
                 || self.generation() == mine.generation()
-                    && is_newer(self.tick(), mine.tick(), TICK_BITS, 1 << 10));
+                    && is_newer(self.tick(), mine.tick(), TICK_BITS, LATEST));
         (!taken_over).then_some(Self(mine.0 | amount.min(u64::from(u32::MAX))))
     }
 
@@ -170,12 +173,11 @@ mod tests {
         assert_eq!(window.sum(0, 7), [u64::from(u32::MAX)]);
     }
 
-    /// Only a return within the last 1024 of 2^28 ticks would be taken for a late count, and lost.
     #[test]
     fn an_idle_cell_is_taken_over_after_a_long_time() {
         let window = TimeWindow::<1>::new();
         window.add(0, 3, 0);
-        let much_later = 3 + (TICK_MASK - 2_000) / 10 * 10;
+        let much_later = 3 + (TICK_MASK - LATEST) / 10 * 10;
         window.add(0, much_later, 0);
         assert_eq!(window.sum(0, much_later), [1]);
     }

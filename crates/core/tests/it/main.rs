@@ -2,7 +2,9 @@
 #![cfg(all(not(loom), feature = "serde"))]
 
 mod backoff;
+mod breaker;
 mod budget;
+mod bulkhead;
 mod deadline;
 mod hedge;
 mod vectors;

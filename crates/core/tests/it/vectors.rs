@@ -20,6 +20,7 @@ struct Case<C, S> {
 }
 
 /// Plays every case of a file: begins with its config, then takes its steps in order.
+#[expect(clippy::print_stdout, reason = "shown for the step that fails")]
 pub(crate) fn play<C: DeserializeOwned, S: DeserializeOwned + Debug, P>(
     file: &str,
     begin: impl Fn(C) -> P,

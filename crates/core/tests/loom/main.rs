@@ -1,10 +1,9 @@
-//! The lock-free structures under every order of their steps that loom can think of.
-//!
-//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test --release -p backstay-core --test loom`
-
+//! Every interleaving, by loom: `cargo xtask loom`.
 #![cfg(loom)]
 
+mod breaker;
 mod budget;
+mod bulkhead;
 mod latency;
 mod window;
 

@@ -1,0 +1,188 @@
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use backstay_core::breaker::Phase;
+use backstay_core::bulkhead::Refusal;
+use backstay_core::{Effect, Invalid};
+
+use crate::attempt::Attempts;
+
+/// A call that failed: why, what it may have done, and what was tried.
+#[derive(Debug)]
+pub struct CallError<E> {
+    pub(crate) reason: Reason<E>,
+    pub(crate) stop: Stop,
+    pub(crate) effect: Effect,
+    pub(crate) attempts: Attempts,
+}
+
+/// What a failed call ended with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason<E> {
+    /// The operation's own error, of the last attempt that ended.
+    Operation(E),
+    /// Time was up while the last attempt ran.
+    TimedOut,
+    /// A policy refused it before anything was sent.
+    Rejected(Rejected),
+}
+
+/// A refusal by one of our own policies. Nothing was sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejected {
+    /// The circuit breaker lets no call pass.
+    #[error("the circuit breaker is {}", phase_name(*.phase))]
+    BreakerOpen {
+        /// Open, or half-open with all probes under way.
+        phase: Phase,
+        /// When it makes sense to ask again, where that is known.
+        retry_after: Option<Duration>,
+    },
+    /// The bulkhead has no place, or none in time.
+    #[error("the bulkhead refuses: {refusal}")]
+    Bulkhead {
+        /// Why.
+        refusal: Refusal,
+        /// When a place is likely to be free.
+        retry_after: Option<Duration>,
+    },
+    /// The time was over before anything could be sent.
+    #[error("the deadline has passed")]
+    DeadlinePassed,
+    /// The budget has nothing left for an extra call, such as a fallback.
+    #[error("the budget for extra load is used up")]
+    BudgetExhausted,
+    /// The idempotency key can't be sent.
+    #[error(transparent)]
+    Key(#[from] Invalid),
+}
+
+impl Rejected {
+    /// When it makes sense to come back, where that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::BreakerOpen { retry_after, .. } | Self::Bulkhead { retry_after, .. } => {
+                *retry_after
+            }
+            Self::DeadlinePassed | Self::BudgetExhausted | Self::Key(_) => None,
+        }
+    }
+}
+
+/// Why a call made no further attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stop {
+    /// It worked.
+    Succeeded,
+    /// The last failure is one that repeating does not mend.
+    Permanent,
+    /// The last attempt may have had an effect, and the call is neither idempotent nor keyed.
+    Effect,
+    /// The budget for extra load is used up.
+    Budget,
+    /// Another attempt would not end in time.
+    Deadline,
+    /// All attempts are used up.
+    Attempts,
+    /// A policy refused the next attempt.
+    Rejected,
+    /// The dependency asked to leave it alone, or for longer than there is time.
+    Pushback,
+}
+
+impl Stop {
+    /// The name in events and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Permanent => "permanent",
+            Self::Effect => "effect",
+            Self::Budget => "budget",
+            Self::Deadline => "deadline",
+            Self::Attempts => "attempts",
+            Self::Rejected => "rejected",
+            Self::Pushback => "pushback",
+        }
+    }
+}
+
+impl<E> CallError<E> {
+    /// What the call ended with.
+    pub fn reason(&self) -> &Reason<E> {
+        &self.reason
+    }
+
+    /// What the call ended with, taken out.
+    pub fn into_reason(self) -> Reason<E> {
+        self.reason
+    }
+
+    /// The operation's own error, if the call ended with one.
+    pub fn operation(&self) -> Option<&E> {
+        match &self.reason {
+            Reason::Operation(error) => Some(error),
+            Reason::TimedOut | Reason::Rejected(_) => None,
+        }
+    }
+
+    /// The refusal, if a policy refused the call before anything was sent.
+    pub fn rejected(&self) -> Option<&Rejected> {
+        match &self.reason {
+            Reason::Rejected(rejected) => Some(rejected),
+            Reason::Operation(_) | Reason::TimedOut => None,
+        }
+    }
+
+    /// The most that any of the attempts may have done.
+    pub fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    /// Why no further attempt was made.
+    pub fn stop(&self) -> Stop {
+        self.stop
+    }
+
+    /// The attempts in the order in which they ended.
+    pub fn attempts(&self) -> &Attempts {
+        &self.attempts
+    }
+
+    /// When it makes sense to come back, where a refusal knows it.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.rejected().and_then(Rejected::retry_after)
+    }
+}
+
+impl<E> fmt::Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let attempts = self.attempts.len();
+        let s = if attempts == 1 { "" } else { "s" };
+        let stop = self.stop.name();
+        match &self.reason {
+            Reason::Operation(_) => {
+                write!(f, "the operation failed after {attempts} attempt{s}, stopped by {stop}")
+            }
+            Reason::TimedOut => write!(f, "timed out after {attempts} attempt{s}"),
+            Reason::Rejected(rejected) => rejected.fmt(f),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for CallError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.operation().map(|error| error as &(dyn Error + 'static))
+    }
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Open => "open",
+        Phase::HalfOpen => "half-open, all its probes under way",
+        Phase::Closed => "closed",
+    }
+}

@@ -1,0 +1,137 @@
+//! `cargo xtask test`: every test of the workspace and one line that says how it went.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::cargo::Workspace;
+
+/// Features that tests leave off: they only add the peers' code, and clippy compiles it.
+const WITHOUT: &[&str] = &["lab/peers"];
+
+/// Runs the tests, shows what they print and ends with `N passed, N failed`.
+pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
+    let mut child = workspace
+        .cargo()
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .args(features(workspace))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo test")?;
+
+    let mut count = Count::default();
+    if let Some(stdout) = child.stdout.take() {
+        count = relay(BufReader::new(stdout), std::io::stdout())?;
+    }
+    if !child.wait()?.success() {
+        // A test binary that did not compile, or died, prints no result line of its own.
+        count.failed = count.failed.max(1);
+    }
+    println!("{} passed, {} failed", count.passed, count.failed);
+    Ok(if count.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// `--features` for everything but [`WITHOUT`].
+///
+/// Named one by one, as `--all-features` has no exception; the examples are built with the same list, so nothing is
+/// compiled twice.
+pub(crate) fn features(workspace: &Workspace) -> Vec<String> {
+    let all = workspace.packages.iter().flat_map(|package| {
+        package
+            .named_features()
+            .map(move |feature| format!("{}/{feature}", package.name))
+    });
+    let wanted: Vec<_> = all
+        .filter(|name| !WITHOUT.contains(&name.as_str()))
+        .collect();
+    if wanted.is_empty() {
+        Vec::new()
+    } else {
+        vec!["--features".to_owned(), wanted.join(",")]
+    }
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Count {
+    passed: u64,
+    failed: u64,
+}
+
+/// Copies the output as it comes and sums the result lines.
+fn relay(mut from: impl BufRead, mut to: impl Write) -> Result<Count> {
+    let mut sum = Count::default();
+    let mut line = Vec::new();
+    // Bytes, not strings: a test may print anything.
+    while from.read_until(b'\n', &mut line)? > 0 {
+        to.write_all(&line)?;
+        to.flush()?;
+        let count = counts(&String::from_utf8_lossy(&line));
+        sum.passed += count.passed;
+        sum.failed += count.failed;
+        line.clear();
+    }
+    Ok(sum)
+}
+
+/// Reads `test result: ok. 12 passed; 0 failed; ..`; any other line counts nothing.
+fn counts(line: &str) -> Count {
+    let Some(result) = line.strip_prefix("test result: ") else {
+        return Count::default();
+    };
+    let number = |word: &str| {
+        let words: Vec<_> = result
+            .split([' ', ';'])
+            .filter(|word| !word.is_empty())
+            .collect();
+        let at = words.iter().position(|found| *found == word)?;
+        words.get(at.checked_sub(1)?)?.parse::<u32>().ok()
+    };
+    Count {
+        passed: number("passed").unwrap_or(0).into(),
+        failed: number("failed").unwrap_or(0).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sum runs over all test binaries, and the output passes through unchanged.
+    #[test]
+    fn result_lines_are_summed_and_all_output_is_shown() {
+        let output = b"running 3 tests\n\
+            test a ... ok\n\
+            test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+            \xff not text, and no test result: ok. 9 passed; 9 failed;\n\
+            test result: FAILED. 10 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out\n\
+            no newline at the end";
+        let mut shown = Vec::new();
+        let count = relay(&output[..], &mut shown).unwrap();
+        assert_eq!(
+            count,
+            Count {
+                passed: 13,
+                failed: 2
+            }
+        );
+        assert_eq!(shown, output);
+    }
+
+    /// A damaged line counts nothing and stops nothing.
+    #[test]
+    fn a_damaged_result_line_counts_nothing() {
+        for line in [
+            "test result: ",
+            "test result: passed failed",
+            "test result: ok. 99999999999 passed; x failed",
+        ] {
+            assert_eq!(counts(line), Count::default(), "{line}");
+        }
+    }
+}
