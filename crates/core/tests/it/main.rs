@@ -1,5 +1,11 @@
 //! Runs the vectors in `conformance/`.
-#![cfg(not(loom))]
+#![cfg(all(not(loom), feature = "serde"))]
 
+mod backoff;
 mod breaker;
+mod budget;
 mod bulkhead;
+mod deadline;
+mod hedge;
+mod vectors;
+mod windows;
