@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backstay_core::breaker::{Breaker, Circuit, Phase};
-use backstay_core::{Fault, Moment, Outcome, reset_for_model};
+use backstay_core::{Fault, Moment, Outcome};
 use loom::sync::Arc;
 use loom::thread;
 
@@ -15,7 +15,6 @@ fn at(ms: u64) -> Moment {
 
 /// A small ring keeps the number of interleavings small.
 fn circuit(options: Breaker) -> Arc<Circuit> {
-    reset_for_model();
     Arc::new(Circuit::new(options, at(0)).unwrap())
 }
 
@@ -32,7 +31,7 @@ fn call(circuit: &Circuit, outcome: Outcome, now: Moment) -> bool {
 /// CALL-5, CALL-11: two failures that together reach the threshold open, whichever comes last.
 #[test]
 fn no_trip_is_lost_between_two_failures() {
-    loom::model(|| {
+    crate::model(|| {
         let options = Breaker::failure_rate(1.0)
             .minimum_calls(2)
             .window_of_calls(2)
@@ -51,7 +50,7 @@ fn no_trip_is_lost_between_two_failures() {
 /// CALL-5: a success that completes the minimum beside a failure opens.
 #[test]
 fn no_trip_is_lost_between_a_failure_and_a_success() {
-    loom::model(|| {
+    crate::model(|| {
         let options = Breaker::failure_rate(0.5)
             .minimum_calls(2)
             .window_of_calls(2)
@@ -70,7 +69,7 @@ fn no_trip_is_lost_between_a_failure_and_a_success() {
 /// CALL-7: a result of the epoch before never changes the one after, wherever it is interrupted.
 #[test]
 fn a_late_result_changes_nothing() {
-    loom::model(|| {
+    crate::model(|| {
         let options = Breaker::failure_rate(0.5)
             .minimum_calls(1)
             .window_of_calls(2)
@@ -95,7 +94,7 @@ fn a_late_result_changes_nothing() {
 /// CALL-8: of three that ask an open circuit at once, as many pass as there are probes.
 #[test]
 fn half_open_admits_exactly_its_probes() {
-    loom::model(|| {
+    crate::model(|| {
         let options = Breaker::failure_rate(1.0)
             .minimum_calls(1)
             .window_of_calls(1)

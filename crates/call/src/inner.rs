@@ -1,0 +1,103 @@
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+
+use arc_swap::ArcSwap;
+use backstay_core::breaker::Circuit;
+use backstay_core::bulkhead::{Bulkhead, Gate, Permit};
+use backstay_core::hedge::{Hedge, HedgeTimer};
+use backstay_core::{Invalid, Moment};
+
+use crate::budget::Budget;
+use crate::clock;
+use crate::event::{EventKind, Listeners};
+use crate::plan::SharedPlan;
+use crate::settings::Settings;
+
+/// The state that all clones of a pipeline share.
+///
+/// Every machine is always there, also those whose policy is off, so that a policy can be switched on while
+/// calls run.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) name: Box<str>,
+    pub(crate) plan: SharedPlan,
+    pub(crate) circuit: Circuit,
+    pub(crate) gate: Gate<Waker>,
+    pub(crate) hedge: HedgeTimer,
+    pub(crate) budget: Budget,
+    pub(crate) budget_is_shared: bool,
+    pub(crate) listeners: Listeners,
+    pub(crate) settings: ArcSwap<Settings>,
+    /// One change at a time.
+    changing: Mutex<()>,
+}
+
+impl Inner {
+    pub(crate) fn new(
+        name: Box<str>,
+        settings: Settings,
+        shared_budget: Option<Budget>,
+        listeners: Listeners,
+    ) -> Result<Self, Invalid> {
+        settings.validate()?;
+        let budget_is_shared = shared_budget.is_some();
+        let budget = match shared_budget {
+            Some(budget) => budget,
+            None => Budget::new(settings.budget.clone())?,
+        };
+        Ok(Self {
+            name,
+            plan: SharedPlan::new(&settings),
+            circuit: Circuit::new(settings.breaker.clone(), clock::now())?,
+            gate: Gate::new(bulkhead_of(&settings))?,
+            hedge: HedgeTimer::new(hedge_of(&settings))?,
+            budget,
+            budget_is_shared,
+            listeners,
+            settings: ArcSwap::from_pointee(settings),
+            changing: Mutex::new(()),
+        })
+    }
+
+    /// Puts new options in force. Nothing changes if any of them is refused.
+    pub(crate) fn reconfigure(&self, settings: Settings) -> Result<(), Invalid> {
+        settings.validate()?;
+        {
+            let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = clock::now();
+            // The breaker goes first: its window's kind is the only thing that can't change while running.
+            self.circuit.set(settings.breaker.clone(), now)?;
+            self.hedge.set(hedge_of(&settings))?;
+            if !self.budget_is_shared {
+                self.budget.set(settings.budget.clone())?;
+            }
+            for waker in self.gate.set(bulkhead_of(&settings), now)? {
+                waker.wake();
+            }
+            self.plan.set(&settings);
+            self.settings.store(Arc::new(settings));
+        }
+        self.emit(EventKind::Reconfigured);
+        Ok(())
+    }
+
+    pub(crate) fn emit(&self, kind: EventKind) {
+        self.listeners.emit(&self.name, kind);
+    }
+
+    pub(crate) fn release(&self, permit: Permit, now: Moment) {
+        for waker in self.gate.release(permit, now) {
+            waker.wake();
+        }
+    }
+}
+
+/// Without a bulkhead the gate stands open, for when one is switched on.
+fn bulkhead_of(settings: &Settings) -> Bulkhead {
+    settings.bulkhead.clone().unwrap_or_else(|| Bulkhead::limit(1_000_000))
+}
+
+/// Without hedging the timer learns nothing and is never asked.
+fn hedge_of(settings: &Settings) -> Hedge {
+    settings.hedge.clone().unwrap_or_else(|| Hedge::at_quantile(0.95))
+}
