@@ -7,11 +7,10 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::fmt::friendly::{SpanParser, SpanPrinter};
-use serde::de::{Deserializer, Error, Visitor};
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::ser::Serializer;
 
-const ALLOWED: &str =
-    "must be a duration with a unit, such as \"250ms\", \"1.5s\", \"2m\" or \"1h 30m\"";
+const ALLOWED: &str = "a duration with a unit, such as \"250ms\", \"1.5s\", \"2m\" or \"1h 30m\"";
 
 /// Writes the duration as text.
 pub fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
@@ -73,16 +72,7 @@ impl Visitor<'_> for Text {
             .parse_duration(text)
             .ok()
             .and_then(|signed| Duration::try_from(signed).ok())
-            .ok_or_else(|| E::custom(format_args!("{text:?}: {ALLOWED}")))
-    }
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Duration, E> {
-        Err(E::custom(format_args!("{number}: {ALLOWED}")))
-    }
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Duration, E> {
-        Err(E::custom(format_args!("{number}: {ALLOWED}")))
-    }
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Duration, E> {
-        Err(E::custom(format_args!("{number}: {ALLOWED}")))
+            .ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
 

@@ -185,6 +185,20 @@ mod tests {
         }
     }
 
+    /// CALL-6: however many threads are a lap late, the counters are right once they have caught up.
+    #[test]
+    fn counters_recover_from_late_threads() {
+        let window = CountWindow::new(10);
+        window.add(3, 0b1000);
+        for _ in 0..200 {
+            window.apply(3, 0b1001, 0);
+        }
+        for _ in 0..200 {
+            window.apply(3, 0, 0b1001);
+        }
+        assert_eq!(window.sum(3), (1, [0, 0, 0, 1]));
+    }
+
     /// CALL-7: a call of an older generation changes nothing.
     #[test]
     fn late_calls_change_nothing() {

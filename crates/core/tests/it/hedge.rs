@@ -34,7 +34,9 @@ fn hedge_vectors() {
             latency_us,
             times,
         } => {
-            (0..times).for_each(|_| timer.on_latency(Duration::from_micros(latency_us), at(at_ms)))
+            for _ in 0..times {
+                timer.on_latency(Duration::from_micros(latency_us), at(at_ms));
+            }
         }
         Step::Ask {
             at_ms,
