@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use backstay_core::Invalid;
 use backstay_core::budget::{BudgetOptions, BudgetSnapshot, Extra, Ledger, Token};
+use backstay_core::{Invalid, Moment};
 
 use crate::clock;
 
@@ -42,13 +42,20 @@ impl Budget {
 
     /// The right to repeat a call once, if there is any left. It is spent when dropped.
     pub fn try_retry(&self) -> Option<ExtraPermit> {
-        let token = self.0.draw(Extra::Retry, clock::now())?;
-        Some(ExtraPermit { budget: self.clone(), token: Some(token) })
+        self.draw(Extra::Retry, clock::now())
     }
 
     /// What is spent and what is left.
     pub fn snapshot(&self) -> BudgetSnapshot {
         self.0.snapshot(clock::now())
+    }
+
+    pub(crate) fn draw(&self, extra: Extra, now: Moment) -> Option<ExtraPermit> {
+        let token = self.0.draw(extra, now)?;
+        Some(ExtraPermit {
+            budget: self.clone(),
+            token: Some(token),
+        })
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {

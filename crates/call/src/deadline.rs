@@ -29,7 +29,11 @@ pub fn remaining() -> Option<Duration> {
 ///
 /// It does not end `work`: it tells the pipelines inside when their answer stops being of use.
 pub fn within<F: Future>(time: Duration, work: F) -> Within<F> {
-    Within { work, time, deadline: None }
+    Within {
+        work,
+        time,
+        deadline: None,
+    }
 }
 
 pin_project! {
@@ -49,7 +53,9 @@ impl<F: Future> Future for Within<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let deadline = *this.deadline.get_or_insert_with(|| clock::now().plus(*this.time));
+        let deadline = *this
+            .deadline
+            .get_or_insert_with(|| clock::now().plus(*this.time));
         let _scope = Scope::enter(deadline);
         this.work.poll(cx)
     }

@@ -165,7 +165,10 @@ impl<E> fmt::Display for CallError<E> {
         let stop = self.stop.name();
         match &self.reason {
             Reason::Operation(_) => {
-                write!(f, "the operation failed after {attempts} attempt{s}, stopped by {stop}")
+                write!(
+                    f,
+                    "the operation failed after {attempts} attempt{s}, stopped by {stop}"
+                )
             }
             Reason::TimedOut => write!(f, "timed out after {attempts} attempt{s}"),
             Reason::Rejected(rejected) => rejected.fmt(f),
@@ -175,7 +178,8 @@ impl<E> fmt::Display for CallError<E> {
 
 impl<E: Error + 'static> Error for CallError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.operation().map(|error| error as &(dyn Error + 'static))
+        self.operation()
+            .map(|error| error as &(dyn Error + 'static))
     }
 }
 

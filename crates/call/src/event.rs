@@ -192,6 +192,10 @@ impl Listeners {
         self.0.push(Box::new(listener));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn emit(&self, name: &str, kind: EventKind) {
         if !self.0.is_empty() {
             self.tell(&Event { name, kind });

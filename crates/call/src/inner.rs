@@ -18,7 +18,7 @@ use crate::settings::Settings;
 /// Every machine is always there, also those whose policy is off, so that a policy can be switched on while
 /// calls run.
 #[derive(Debug)]
-pub(crate) struct Inner {
+pub struct Inner {
     pub(crate) name: Box<str>,
     pub(crate) plan: SharedPlan,
     pub(crate) circuit: Circuit,
@@ -94,10 +94,16 @@ impl Inner {
 
 /// Without a bulkhead the gate stands open, for when one is switched on.
 fn bulkhead_of(settings: &Settings) -> Bulkhead {
-    settings.bulkhead.clone().unwrap_or_else(|| Bulkhead::limit(1_000_000))
+    settings
+        .bulkhead
+        .clone()
+        .unwrap_or_else(|| Bulkhead::limit(1_000_000))
 }
 
 /// Without hedging the timer learns nothing and is never asked.
 fn hedge_of(settings: &Settings) -> Hedge {
-    settings.hedge.clone().unwrap_or_else(|| Hedge::at_quantile(0.95))
+    settings
+        .hedge
+        .clone()
+        .unwrap_or_else(|| Hedge::at_quantile(0.95))
 }

@@ -10,7 +10,8 @@ use crate::settings::Settings;
 /// values beside old ones; each of them is valid, and shorter ones win.
 #[derive(Debug)]
 pub(crate) struct SharedPlan {
-    /// Policies that are on, policies that observe, most attempts.
+    /// Policies that are on, policies that observe, most attempts, whether the start's time is needed, and the
+    /// least time of an attempt in microseconds.
     word: AtomicU64,
     deadline: AtomicU64,
     attempt_timeout: AtomicU64,
@@ -24,6 +25,10 @@ pub(crate) struct Plan {
     pub(crate) max_attempts: u32,
     pub(crate) deadline: u64,
     pub(crate) attempt_timeout: u64,
+    /// Starts no attempt with less time left.
+    pub(crate) min_time: Duration,
+    /// Something needs to know when the call began. A breaker that counts no slow calls does not.
+    pub(crate) needs_time: bool,
 }
 
 impl SharedPlan {
@@ -41,10 +46,20 @@ impl SharedPlan {
         let on = settings.on();
         let observe: Policies = settings.observe.iter().copied().collect();
         let max_attempts = settings.max_attempts();
+        let mut timeless: Policies = [Policy::Breaker, Policy::AttemptTimeout]
+            .into_iter()
+            .collect();
+        timeless.set(Policy::Breaker, settings.breaker.slow_threshold().is_none());
+        timeless.set(Policy::AttemptTimeout, settings.attempt_timeout.is_none());
+        let needs_time = on.bits() & !timeless.bits() != 0;
+        let min_time = u32::try_from(settings.retry.least_time().as_micros()).unwrap_or(u32::MAX);
         let word = u64::from(on.bits()) | u64::from(observe.bits()) << 8;
+        let word = word | u64::from(needs_time) << 24 | u64::from(min_time) << 32;
         self.deadline.store(nanos(settings.deadline), Relaxed);
-        self.attempt_timeout.store(settings.attempt_timeout.map_or(u64::MAX, nanos), Relaxed);
-        self.word.store(word | u64::from(max_attempts) << 16, Relaxed);
+        self.attempt_timeout
+            .store(settings.attempt_timeout.map_or(u64::MAX, nanos), Relaxed);
+        self.word
+            .store(word | u64::from(max_attempts) << 16, Relaxed);
     }
 
     pub(crate) fn get(&self) -> Plan {
@@ -55,6 +70,8 @@ impl SharedPlan {
             max_attempts: (word >> 16 & 0xFF) as u32,
             deadline: self.deadline.load(Relaxed),
             attempt_timeout: self.attempt_timeout.load(Relaxed),
+            min_time: Duration::from_micros(word >> 32),
+            needs_time: word >> 24 & 1 == 1,
         }
     }
 }

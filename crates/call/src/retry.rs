@@ -29,7 +29,11 @@ const MIN_TIME: Duration = Duration::from_millis(1);
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { max_attempts: MAX_ATTEMPTS, backoff: Backoff::default(), min_time: MIN_TIME }
+        Self {
+            max_attempts: MAX_ATTEMPTS,
+            backoff: Backoff::default(),
+            min_time: MIN_TIME,
+        }
     }
 }
 
@@ -41,7 +45,10 @@ impl Retry {
 
     /// Waits as `backoff` says.
     pub fn backoff(backoff: Backoff) -> Self {
-        Self { backoff, ..Self::default() }
+        Self {
+            backoff,
+            ..Self::default()
+        }
     }
 
     /// Attempts of a call in all, hedges included. 1..=10; default 3.
@@ -64,7 +71,11 @@ impl Retry {
         }
         if self.min_time > Duration::from_secs(3600) {
             let field = format!("{field}.min_time");
-            return Err(Invalid::new(field, format!("{:?}", self.min_time), "must be at most 1h"));
+            return Err(Invalid::new(
+                field,
+                format!("{:?}", self.min_time),
+                "must be at most 1h",
+            ));
         }
         self.backoff.validate(&format!("{field}.backoff"))
     }

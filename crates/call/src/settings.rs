@@ -34,7 +34,10 @@ pub struct Settings {
     /// follow, else all of it.
     #[cfg_attr(
         feature = "config",
-        serde(with = "backstay_core::duration_text::option", skip_serializing_if = "Option::is_none")
+        serde(
+            with = "backstay_core::duration_text::option",
+            skip_serializing_if = "Option::is_none"
+        )
     )]
     pub attempt_timeout: Option<Duration>,
     /// How often to try, and how long to wait before each retry.
@@ -100,10 +103,18 @@ impl Settings {
     fn relations(&self) -> Result<(), Invalid> {
         let on = self.on();
         let deadline = on.has(Policy::Deadline).then_some(self.deadline);
-        let timeout = self.attempt_timeout.filter(|_| on.has(Policy::AttemptTimeout));
+        let timeout = self
+            .attempt_timeout
+            .filter(|_| on.has(Policy::AttemptTimeout));
         let limit = |name: &str, value: Duration| format!("{name} = {value:?}");
         if let (Some(timeout), Some(deadline)) = (timeout, deadline) {
-            below("attempt_timeout", timeout, deadline, true, &limit("deadline", deadline))?;
+            below(
+                "attempt_timeout",
+                timeout,
+                deadline,
+                true,
+                &limit("deadline", deadline),
+            )?;
         }
         if let Some(deadline) = deadline {
             if on.has(Policy::Retry) {
@@ -111,10 +122,22 @@ impl Settings {
                 let name = "retry.backoff.base";
                 below(name, wait, deadline, false, &limit("deadline", deadline))?;
                 let least = self.retry.least_time();
-                below("retry.min_time", least, deadline, true, &limit("deadline", deadline))?;
+                below(
+                    "retry.min_time",
+                    least,
+                    deadline,
+                    true,
+                    &limit("deadline", deadline),
+                )?;
             }
             if let Some(wait) = self.bulkhead.as_ref().and_then(Bulkhead::longest_wait) {
-                below("bulkhead.max_wait", wait, deadline, true, &limit("deadline", deadline))?;
+                below(
+                    "bulkhead.max_wait",
+                    wait,
+                    deadline,
+                    true,
+                    &limit("deadline", deadline),
+                )?;
             }
         }
         let (name, longest) = match (timeout, deadline) {
@@ -125,8 +148,18 @@ impl Settings {
         if let Some(delay) = self.hedge.as_ref().and_then(Hedge::fixed_delay) {
             below("hedge.after", delay, longest, false, &limit(name, longest))?;
         }
-        if let Some(slow) = self.breaker.slow_threshold().filter(|_| on.has(Policy::Breaker)) {
-            below("breaker.slow_after", slow, longest, false, &limit(name, longest))?;
+        if let Some(slow) = self
+            .breaker
+            .slow_threshold()
+            .filter(|_| on.has(Policy::Breaker))
+        {
+            below(
+                "breaker.slow_after",
+                slow,
+                longest,
+                false,
+                &limit(name, longest),
+            )?;
         }
         Ok(())
     }
@@ -170,16 +203,15 @@ impl Settings {
     }
 }
 
-fn within(
-    field: &str,
-    value: Duration,
-    least: Duration,
-    most: Duration,
-) -> Result<(), Invalid> {
+fn within(field: &str, value: Duration, least: Duration, most: Duration) -> Result<(), Invalid> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
-    Err(Invalid::new(field, format!("{value:?}"), format!("must be in {least:?}..={most:?}")))
+    Err(Invalid::new(
+        field,
+        format!("{value:?}"),
+        format!("must be in {least:?}..={most:?}"),
+    ))
 }
 
 /// Refuses `value` unless it is below `bound`, or equal where that is allowed.
@@ -193,11 +225,23 @@ fn below(
     if value < bound || or_equal && value == bound {
         return Ok(());
     }
-    let must = if or_equal { "must be at most" } else { "must be below" };
-    Err(Invalid::new(field, format!("{value:?}"), format!("{must} {name}")))
+    let must = if or_equal {
+        "must be at most"
+    } else {
+        "must be below"
+    };
+    Err(Invalid::new(
+        field,
+        format!("{value:?}"),
+        format!("{must} {name}"),
+    ))
 }
 
 /// The moment `time` after `now`, unless there is no limit.
 pub(crate) fn moment_after(now: Moment, time: u64) -> Moment {
-    if time == u64::MAX { Moment::NEVER } else { now.plus(Duration::from_nanos(time)) }
+    if time == u64::MAX {
+        Moment::NEVER
+    } else {
+        now.plus(Duration::from_nanos(time))
+    }
 }

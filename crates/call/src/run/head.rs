@@ -34,7 +34,9 @@ pub(super) enum Phase {
     /// The next attempt is to be sent.
     Ready,
     Flying,
-    Pausing { until: Moment },
+    Pausing {
+        until: Moment,
+    },
     Done,
 }
 
@@ -158,7 +160,11 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
     }
 
     /// Gets an attempt under way, or says why not.
-    pub(super) fn take_off(&mut self, hedge: bool, now: Moment) -> Result<Attempt, (Stop, Rejected)> {
+    pub(super) fn take_off(
+        &mut self,
+        hedge: bool,
+        now: Moment,
+    ) -> Result<Attempt, (Stop, Rejected)> {
         if self.deadline != Moment::NEVER && self.too_late(now) {
             self.refund(now);
             return Err((Stop::Deadline, Rejected::DeadlinePassed));
@@ -166,10 +172,15 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
         let mut admission = None;
         if self.plan.on(Policy::Breaker) {
             let inner = &*self.inner;
-            match inner.circuit.admit(now, |transition| inner.emit(EventKind::Breaker(transition))) {
+            match inner
+                .circuit
+                .admit(now, |transition| inner.emit(EventKind::Breaker(transition)))
+            {
                 Ok(admitted) => admission = Some(admitted),
                 Err(rejection) if self.plan.observes(Policy::Breaker) || rejection.observed() => {
-                    inner.emit(EventKind::Observed { policy: Policy::Breaker });
+                    inner.emit(EventKind::Observed {
+                        policy: Policy::Breaker,
+                    });
                 }
                 Err(rejection) => {
                     self.refund(now);
@@ -181,11 +192,20 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
                 }
             }
         }
-        let slow_at = admission.as_ref().and_then(|admission| self.inner.circuit.slow_at(admission));
+        let slow_at = admission
+            .as_ref()
+            .and_then(|admission| self.inner.circuit.slow_at(admission));
         self.launched += 1;
         let timeout_at = self.timeout_at(hedge, now);
-        self.hedge_at = if hedge { Moment::NEVER } else { self.when_to_hedge(timeout_at, now) };
-        self.inner.emit(EventKind::AttemptStarted { number: self.launched, hedge });
+        self.hedge_at = if hedge {
+            Moment::NEVER
+        } else {
+            self.when_to_hedge(timeout_at, now)
+        };
+        self.inner.emit(EventKind::AttemptStarted {
+            number: self.launched,
+            hedge,
+        });
         self.boarding = Some(Flight {
             number: self.launched,
             hedge,
@@ -196,7 +216,11 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
             admission,
             token: self.token.take(),
         });
-        Ok(Attempt { number: self.launched, deadline: timeout_at, key: self.key.clone() })
+        Ok(Attempt {
+            number: self.launched,
+            deadline: timeout_at,
+            key: self.key.clone(),
+        })
     }
 
     fn too_late(&self, now: Moment) -> bool {
@@ -212,7 +236,10 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
             && self.plan.acts(Policy::Retry)
             && self.launched < self.plan.max_attempts
             && !hedge;
-        if self.plan.attempt_timeout == u64::MAX && another_may_follow && self.deadline != Moment::NEVER {
+        if self.plan.attempt_timeout == u64::MAX
+            && another_may_follow
+            && self.deadline != Moment::NEVER
+        {
             return now.plus(self.deadline.since(now) / 2);
         }
         moment_after(now, self.plan.attempt_timeout).min(self.deadline)
@@ -230,7 +257,13 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
     }
 
     /// Books the end of an attempt, whatever it was.
-    pub(super) fn land(&mut self, mut flight: Flight, outcome: Outcome, effect: Effect, now: Moment) {
+    pub(super) fn land(
+        &mut self,
+        mut flight: Flight,
+        outcome: Outcome,
+        effect: Effect,
+        now: Moment,
+    ) {
         if flight.start == UNREAD {
             flight.start = now;
         }
@@ -253,10 +286,18 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
             inner.hedge.on_latency(took, now);
         }
         if self.plan.observes(Policy::AttemptTimeout) && nanos(took) > self.plan.attempt_timeout {
-            inner.emit(EventKind::Observed { policy: Policy::AttemptTimeout });
+            inner.emit(EventKind::Observed {
+                policy: Policy::AttemptTimeout,
+            });
         }
         let (number, hedge) = (flight.number, flight.hedge);
-        inner.emit(EventKind::AttemptEnded { number, hedge, outcome, effect, took });
+        inner.emit(EventKind::AttemptEnded {
+            number,
+            hedge,
+            outcome,
+            effect,
+            took,
+        });
         if outcome != Outcome::Success {
             self.effect = self.effect.max(effect);
         }
@@ -298,7 +339,9 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
         }
         if !self.plan.acts(Policy::Retry) {
             if self.plan.observes(Policy::Retry) {
-                self.inner.emit(EventKind::Observed { policy: Policy::Retry });
+                self.inner.emit(EventKind::Observed {
+                    policy: Policy::Retry,
+                });
             }
             return Next::Stop(Stop::Attempts);
         }
@@ -328,19 +371,25 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
             return Next::Stop(Stop::Budget);
         }
         self.waited = wait;
-        self.inner.emit(EventKind::RetryScheduled { number: self.launched + 1, wait });
+        self.inner.emit(EventKind::RetryScheduled {
+            number: self.launched + 1,
+            wait,
+        });
         Next::Pause(now.plus(wait))
     }
 
     /// Pays for a second attempt beside or right after the first; says so if it can't.
     pub(super) fn pay_for_hedge(&mut self, now: Moment) -> bool {
         if self.plan.observes(Policy::Hedge) {
-            self.inner.emit(EventKind::Observed { policy: Policy::Hedge });
+            self.inner.emit(EventKind::Observed {
+                policy: Policy::Hedge,
+            });
             return false;
         }
         let paid = self.pay(Extra::Hedge, now);
         if !paid {
-            self.inner.emit(EventKind::HedgeSuppressed { by: Policy::Budget });
+            self.inner
+                .emit(EventKind::HedgeSuppressed { by: Policy::Budget });
         }
         paid
     }
@@ -351,7 +400,9 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
         }
         self.token = self.inner.budget.ledger().draw(extra, now);
         if self.token.is_none() && self.plan.observes(Policy::Budget) {
-            self.inner.emit(EventKind::Observed { policy: Policy::Budget });
+            self.inner.emit(EventKind::Observed {
+                policy: Policy::Budget,
+            });
             return true;
         }
         self.token.is_some()
@@ -378,7 +429,9 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
         }
         let took = now.since(self.start);
         if self.plan.observes(Policy::Deadline) && nanos(took) > self.plan.deadline {
-            self.inner.emit(EventKind::Observed { policy: Policy::Deadline });
+            self.inner.emit(EventKind::Observed {
+                policy: Policy::Deadline,
+            });
         }
         self.inner.emit(EventKind::CallEnded {
             stop,
@@ -393,7 +446,12 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
             (Some(Last::TimedOut) | None, _) => Reason::TimedOut,
         };
         let attempts = std::mem::take(&mut self.attempts);
-        Err(CallError { reason, stop, effect: self.effect, attempts })
+        Err(CallError {
+            reason,
+            stop,
+            effect: self.effect,
+            attempts,
+        })
     }
 
     /// Refuses the call before anything was sent.

@@ -123,10 +123,19 @@ impl<P: Deref<Target = Inner>, Op, Fut, C, T, E> Run<P, Op, Fut, C, T, E> {
         if let Some(flight) = head.boarding.take() {
             head.land(flight, Outcome::Failure(Fault::Error), Effect::Unknown, now);
         }
-        for (place, slot) in [(Place::First, &mut this.first), (Place::Second, &mut this.second)] {
-            let Some(flight) = take_flight(slot.as_mut()) else { continue };
+        for (place, slot) in [
+            (Place::First, &mut this.first),
+            (Place::Second, &mut this.second),
+        ] {
+            let Some(flight) = take_flight(slot.as_mut()) else {
+                continue;
+            };
             let panicked = *this.polling == Some(place);
-            let outcome = if panicked { Outcome::Failure(Fault::Error) } else { gone(&flight) };
+            let outcome = if panicked {
+                Outcome::Failure(Fault::Error)
+            } else {
+                gone(&flight)
+            };
             head.land(flight, outcome, Effect::Unknown, now);
         }
         if let Some(ticket) = head.ticket.take() {
@@ -140,7 +149,10 @@ impl<P: Deref<Target = Inner>, Op, Fut, C, T, E> Run<P, Op, Fut, C, T, E> {
         }
         head.phase = Phase::Done;
         let took = now.since(head.start);
-        head.inner.emit(EventKind::CallDropped { attempts: head.launched, took });
+        head.inner.emit(EventKind::CallDropped {
+            attempts: head.launched,
+            took,
+        });
     }
 }
 
@@ -211,7 +223,10 @@ where
         }
         let now = head.start;
         let inner = &*head.inner;
-        let refusal = match inner.gate.enter(1, now, head.deadline, || cx.waker().clone()) {
+        let refusal = match inner
+            .gate
+            .enter(1, now, head.deadline, || cx.waker().clone())
+        {
             Entry::Admitted(permit) => {
                 head.permit = Some(permit);
                 return Step::Go;
@@ -234,7 +249,9 @@ where
             Entry::Refused(refusal) => refusal,
         };
         if head.plan.observes(Policy::Bulkhead) {
-            inner.emit(EventKind::Observed { policy: Policy::Bulkhead });
+            inner.emit(EventKind::Observed {
+                policy: Policy::Bulkhead,
+            });
             return Step::Go;
         }
         Step::End(refuse(head, refusal, now))
@@ -247,14 +264,19 @@ where
             head.phase = Phase::Ready;
             return Step::Go;
         };
-        let turn = head.inner.gate.poll(ticket, |waker| waker.clone_from(cx.waker()));
+        let turn = head
+            .inner
+            .gate
+            .poll(ticket, |waker| waker.clone_from(cx.waker()));
         match turn {
             Turn::Admitted(permit) => {
                 head.ticket = None;
                 head.permit = Some(permit);
                 head.phase = Phase::Ready;
                 head.waited = clock::now().since(head.start);
-                head.inner.emit(EventKind::Unqueued { waited: head.waited });
+                head.inner.emit(EventKind::Unqueued {
+                    waited: head.waited,
+                });
                 Step::Go
             }
             Turn::Shed => {
@@ -301,8 +323,8 @@ where
     /// Polls what is under way, and sees to what is due.
     fn fly(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Step<T, E> {
         for place in [Place::First, Place::Second] {
-            if let Some(result) = self.as_mut().poll_place(place, cx) {
-                if let Some(step) = self.as_mut().arrive(result) {
+            if let Some((result, now)) = self.as_mut().poll_place(place, cx) {
+                if let Some(step) = self.as_mut().arrive(result, now) {
                     return step;
                 }
             }
@@ -314,7 +336,11 @@ where
         if this.first.is_empty() || !this.second.is_empty() {
             this.head.hedge_at = Moment::NEVER;
         }
-        let due = this.first.due_at().min(this.second.due_at()).min(this.head.hedge_at);
+        let due = this
+            .first
+            .due_at()
+            .min(this.second.due_at())
+            .min(this.head.hedge_at);
         match this.timer.poll_at(due, cx) {
             Poll::Pending => Step::Wait,
             Poll::Ready(now) => {
@@ -324,8 +350,12 @@ where
         }
     }
 
-    /// The result of the attempt in `place`, booked, if it has one.
-    fn poll_place(self: Pin<&mut Self>, place: Place, cx: &mut Context<'_>) -> Option<Result<T, E>> {
+    /// The result of the attempt in `place`, booked, and when it came.
+    fn poll_place(
+        self: Pin<&mut Self>,
+        place: Place,
+        cx: &mut Context<'_>,
+    ) -> Option<(Result<T, E>, Moment)> {
         let mut this = self.project();
         let mut slot = match place {
             Place::First => this.first.as_mut(),
@@ -334,7 +364,9 @@ where
         let SlotProjection::Taken { work, flight } = slot.as_mut().project() else {
             return None;
         };
-        let deadline = flight.as_ref().map_or(Moment::NEVER, |flight| flight.timeout_at);
+        let deadline = flight
+            .as_ref()
+            .map_or(Moment::NEVER, |flight| flight.timeout_at);
         *this.polling = Some(place);
         let polled = {
             let _scope = Scope::enter(deadline);
@@ -356,11 +388,11 @@ where
             head.land(flight, class.outcome(), class.effect(), now);
         }
         head.last_class = class;
-        Some(result)
+        Some((result, now))
     }
 
     /// Ends the call if this result decides it.
-    fn arrive(self: Pin<&mut Self>, result: Result<T, E>) -> Option<Step<T, E>> {
+    fn arrive(self: Pin<&mut Self>, result: Result<T, E>, now: Moment) -> Option<Step<T, E>> {
         let mut this = self.project();
         let head = this.head;
         head.last = Some(Last::Answer(result));
@@ -369,10 +401,14 @@ where
             Class::Transient(_) | Class::Overloaded { .. } => return None,
             _ => Stop::Permanent,
         };
-        let now = clock::now_or(head.start);
         for slot in [&mut this.first, &mut this.second] {
             if let Some(flight) = take_flight(slot.as_mut()) {
-                head.land(flight, Outcome::Abandoned(Abandoned::LostRace), Effect::Unknown, now);
+                head.land(
+                    flight,
+                    Outcome::Abandoned(Abandoned::LostRace),
+                    Effect::Unknown,
+                    now,
+                );
             }
         }
         Some(Step::End(head.finish(stop, None, now)))
@@ -394,7 +430,11 @@ where
         let mut this = self.project();
         let head = this.head;
         for slot in [&mut this.first, &mut this.second] {
-            let SlotProjection::Taken { flight: Some(flight), .. } = slot.as_mut().project() else {
+            let SlotProjection::Taken {
+                flight: Some(flight),
+                ..
+            } = slot.as_mut().project()
+            else {
                 continue;
             };
             if now >= flight.timeout_at {
@@ -422,7 +462,11 @@ where
                 match head.take_off(true, now) {
                     Ok(attempt) => board(head, this.op, this.second.as_mut(), attempt),
                     Err((stop, _)) => {
-                        let by = if stop == Stop::Deadline { Policy::Deadline } else { Policy::Breaker };
+                        let by = if stop == Stop::Deadline {
+                            Policy::Deadline
+                        } else {
+                            Policy::Breaker
+                        };
                         head.inner.emit(EventKind::HedgeSuppressed { by });
                     }
                 }
@@ -444,7 +488,10 @@ fn board<P, Op, Fut, T, E>(
         let _scope = Scope::enter(attempt.deadline);
         op(attempt)
     };
-    slot.set(Slot::Taken { work, flight: head.boarding.take() });
+    slot.set(Slot::Taken {
+        work,
+        flight: head.boarding.take(),
+    });
 }
 
 fn take_flight<Fut>(slot: Pin<&mut Slot<Fut>>) -> Option<Flight> {
@@ -463,7 +510,10 @@ fn refuse<P: Deref<Target = Inner>, T, E>(
         Refusal::TooHeavy { .. } => None,
         _ => Some(head.inner.gate.expected_wait()),
     };
-    let rejected = Rejected::Bulkhead { refusal, retry_after };
+    let rejected = Rejected::Bulkhead {
+        refusal,
+        retry_after,
+    };
     head.reject(Policy::Bulkhead, Stop::Rejected, rejected, now)
 }
 

@@ -20,7 +20,10 @@ pin_project! {
 
 impl Timer {
     pub(crate) const fn new() -> Self {
-        Self { sleep: None, set_to: Moment::NEVER }
+        Self {
+            sleep: None,
+            set_to: Moment::NEVER,
+        }
     }
 
     /// Ready, with the time, once it is `at` or later.
@@ -42,7 +45,9 @@ impl Timer {
                     None => this.sleep.set(Some(sleep_until(instant))),
                 }
             }
-            let Some(sleep) = this.sleep.as_mut().as_pin_mut() else { return Poll::Pending };
+            let Some(sleep) = this.sleep.as_mut().as_pin_mut() else {
+                return Poll::Pending;
+            };
             if sleep.poll(cx).is_pending() {
                 return Poll::Pending;
             }

@@ -115,6 +115,11 @@ impl Circuit {
         answer
     }
 
+    /// Whether calls pass without being asked anything.
+    pub fn is_closed(&self) -> bool {
+        self.word().phase() == Phase::Closed
+    }
+
     /// When this call becomes slow, if it has not and can; the driver then says [`on_slow`](Self::on_slow).
     pub fn slow_at(&self, admission: &Admission) -> Option<Moment> {
         let after = self.slow_after.load(Relaxed);

@@ -92,6 +92,13 @@ pub struct CircuitSnapshot {
     pub stale: u64,
 }
 
+impl Rejection {
+    /// Whether the call passes all the same, because the circuit only observes.
+    pub fn observed(&self) -> bool {
+        self.control == Control::Observing
+    }
+}
+
 impl Cause {
     /// The cause in one word, for a label.
     pub const fn name(&self) -> &'static str {

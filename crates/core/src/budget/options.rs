@@ -58,7 +58,13 @@ impl BudgetOptions {
         milli
     }
 
-    pub(super) fn reserve(&self) -> u32 {
+    /// Extra attempts for each call, as a ratio.
+    pub fn share(&self) -> f64 {
+        self.ratio
+    }
+
+    /// Retries a second that need no calls.
+    pub fn reserve(&self) -> u32 {
         self.reserve_per_s
     }
 }

@@ -1,0 +1,147 @@
+use std::task::Waker;
+
+use backstay_core::breaker::Admission;
+use backstay_core::bulkhead::{Entry, Permit, Refusal};
+use backstay_core::{Abandoned, Class, Fault, Moment, Outcome};
+
+use crate::clock;
+use crate::deadline;
+use crate::error::Rejected;
+use crate::event::EventKind;
+use crate::inner::Inner;
+use crate::pipeline::Pipeline;
+use crate::policy::Policy;
+
+/// The right to make one attempt by hand, from code that blocks or does not fit a closure.
+///
+/// It holds a place in the bulkhead and an admission by the breaker. Say how the attempt ended with
+/// [`finish`](Self::finish). Dropped without, it says nothing about the dependency, unless its thread panics
+/// (a failure) or the deadline around has passed (a failure too).
+#[derive(Debug)]
+#[must_use = "dropped at once, it protects nothing"]
+pub struct Entered<'a> {
+    inner: &'a Inner,
+    admission: Option<Admission>,
+    permit: Option<Permit>,
+    deadline: Moment,
+}
+
+impl Pipeline {
+    /// Enters bulkhead and breaker for one attempt, without waiting and without a runtime.
+    ///
+    /// For blocking code; async code uses [`call`](Self::call). There is no time-out here: the code that blocks
+    /// has to bring its own. Repeats are paid from [`budget`](Self::budget).
+    ///
+    /// ```
+    /// # use backstay_call::{Class, Effect, Pipeline};
+    /// # fn query() -> Result<u32, std::io::Error> { Ok(7) }
+    /// # let ledger = Pipeline::builder("ledger").build().unwrap();
+    /// let entered = ledger.enter()?;
+    /// let answer = query();
+    /// entered.finish(if answer.is_ok() { Class::Success } else { Class::Transient(Effect::Unknown) });
+    /// # Ok::<(), backstay_call::Rejected>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A full bulkhead or an open breaker.
+    pub fn enter(&self) -> Result<Entered<'_>, Rejected> {
+        let inner = self.inner();
+        let (plan, now) = (inner.plan.get(), clock::now());
+        let mut entered = Entered {
+            inner,
+            admission: None,
+            permit: None,
+            deadline: deadline::current(),
+        };
+        if plan.on(Policy::Bulkhead) {
+            match take_place(inner, now) {
+                Ok(permit) => entered.permit = Some(permit),
+                Err(refusal) if plan.acts(Policy::Bulkhead) => {
+                    inner.emit(EventKind::Rejected {
+                        by: Policy::Bulkhead,
+                    });
+                    let retry_after = Some(inner.gate.expected_wait());
+                    return Err(Rejected::Bulkhead {
+                        refusal,
+                        retry_after,
+                    });
+                }
+                Err(_) => inner.emit(EventKind::Observed {
+                    policy: Policy::Bulkhead,
+                }),
+            }
+        }
+        if plan.on(Policy::Breaker) {
+            match inner
+                .circuit
+                .admit(now, |change| inner.emit(EventKind::Breaker(change)))
+            {
+                Ok(admission) => entered.admission = Some(admission),
+                Err(rejection) if plan.acts(Policy::Breaker) && !rejection.observed() => {
+                    inner.emit(EventKind::Rejected {
+                        by: Policy::Breaker,
+                    });
+                    return Err(Rejected::BreakerOpen {
+                        phase: rejection.phase,
+                        retry_after: rejection.retry_after,
+                    });
+                }
+                Err(_) => inner.emit(EventKind::Observed {
+                    policy: Policy::Breaker,
+                }),
+            }
+        }
+        Ok(entered)
+    }
+}
+
+impl Entered<'_> {
+    /// Says how the attempt ended.
+    pub fn finish(mut self, class: Class) {
+        self.end(class.outcome());
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        let (inner, now) = (self.inner, clock::now());
+        if let Some(admission) = self.admission.take() {
+            inner.circuit.end(admission, outcome, now, |change| {
+                inner.emit(EventKind::Breaker(change));
+            });
+        }
+        if let Some(permit) = self.permit.take() {
+            inner.release(permit, now);
+        }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if self.admission.is_none() && self.permit.is_none() {
+            return;
+        }
+        self.end(if std::thread::panicking() {
+            Outcome::Failure(Fault::Error)
+        } else if clock::now() >= self.deadline {
+            Outcome::Abandoned(Abandoned::DeadlinePassed)
+        } else {
+            Outcome::Abandoned(Abandoned::CallerGone)
+        });
+    }
+}
+
+fn take_place(inner: &Inner, now: Moment) -> Result<Permit, Refusal> {
+    match inner
+        .gate
+        .enter(1, now, Moment::NEVER, || Waker::noop().clone())
+    {
+        Entry::Admitted(permit) => Ok(permit),
+        Entry::Refused(refusal) => Err(refusal),
+        Entry::Queued(ticket, wakes) => {
+            for waker in wakes.into_iter().chain(inner.gate.leave(ticket, now)) {
+                waker.wake();
+            }
+            Err(Refusal::Full)
+        }
+    }
+}

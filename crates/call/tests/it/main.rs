@@ -1,0 +1,3 @@
+//! A pipeline as its user sees it.
+
+mod smoke;
