@@ -5,6 +5,7 @@
 
 mod bare;
 mod failsafe;
+mod ours;
 mod recloser;
 mod seatbelt;
 mod tower;
@@ -32,6 +33,7 @@ const ATTEMPTS: u32 = 3;
 pub(crate) fn all() -> Vec<Run> {
     [
         bare::runs(),
+        ours::runs(),
         seatbelt::runs(),
         tower_resilience::runs(),
         failsafe::runs(),

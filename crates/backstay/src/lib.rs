@@ -1,1 +1,3 @@
 //! Backstay.
+
+pub use backstay_call::*;
