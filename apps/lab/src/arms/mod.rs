@@ -8,6 +8,8 @@ mod article;
 mod bounded_queue;
 mod deadline_drop;
 mod none;
+#[cfg(feature = "peers")]
+mod peers;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,6 +30,10 @@ pub(crate) const ARMS: &[Arm] = &[
     article::HEDGE,
     deadline_drop::ARM,
     bounded_queue::ARM,
+    #[cfg(feature = "peers")]
+    peers::TOWER_RESILIENCE,
+    #[cfg(feature = "peers")]
+    peers::SEATBELT,
 ];
 
 /// The arm the project is judged by.

@@ -19,7 +19,7 @@ use crate::cli::Healthy;
 use crate::engine::plan::Plan;
 use crate::engine::running::Conditions;
 use crate::engine::server::Fault;
-use crate::engine::{limits, load};
+use crate::engine::{capacity, limits, load};
 use crate::report::folder::Folder;
 use crate::report::terminal::say;
 use crate::report::{ArmReport, Measured, Report, rounded};
@@ -34,7 +34,7 @@ const UNCOUNTED: Duration = Duration::from_secs(3);
 /// Runs the experiment, shows its table and writes its reports.
 pub(crate) async fn run_and_report(settings: &Healthy) -> anyhow::Result<Verdict> {
     let folder = Folder::prepare(&settings.common.out, NAME)?;
-    limits::make_room_for(1)?;
+    limits::make_room_for(1, settings.common.load)?;
     say(&format!("{NAME}: {ABOUT}\n{}\n", announce(&rules())));
     let report = run(settings, UNCOUNTED, interrupted()).await?;
     publish(&folder, &report)
@@ -47,7 +47,7 @@ async fn run(
 ) -> anyhow::Result<Report> {
     let (seed, share) = (settings.common.seed, settings.common.load);
     let mut interrupt = pin!(interrupt);
-    let Some(capacity) = measured_capacity(interrupt.as_mut()).await? else {
+    let Some(capacity) = measured_capacity(capacity::MEASURED, interrupt.as_mut()).await? else {
         return Ok(interrupted_early(NAME, seed, share));
     };
     let offered = share * capacity;

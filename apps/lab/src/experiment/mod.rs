@@ -48,6 +48,9 @@ pub(crate) fn list() -> String {
         };
         let _ = writeln!(text, "{mark} {:<22} {}", arm.name, arm.about);
     }
+    if !cfg!(feature = "peers") {
+        text.push_str("  (tower-resilience and seatbelt: build with `--features peers`)\n");
+    }
     text
 }
 
@@ -149,12 +152,15 @@ async fn interrupted() {
 }
 
 /// The server's capacity, or nothing when the user interrupts.
-async fn measured_capacity(interrupt: impl Future<Output = ()>) -> anyhow::Result<Option<f64>> {
+async fn measured_capacity(
+    span: Duration,
+    interrupt: impl Future<Output = ()>,
+) -> anyhow::Result<Option<f64>> {
     say("measuring capacity ...");
     tokio::select! {
         biased;
         () = interrupt => Ok(None),
-        capacity = capacity::measure() => capacity.map(Some),
+        capacity = capacity::measure(span) => capacity.map(Some),
     }
 }
 
