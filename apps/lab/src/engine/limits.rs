@@ -44,7 +44,7 @@ pub(crate) fn make_room_for(arms: usize, load: f64) -> anyhow::Result<()> {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a load is above 0 and at most 2, and arms are few"
+    reason = "a load is positive and at most 2, and arms are few"
 )]
 fn files_for(arms: usize, load: f64) -> u64 {
     let capacity = SLOTS as f64 / SERVICE_MEAN.as_secs_f64();

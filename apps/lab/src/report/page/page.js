@@ -211,6 +211,7 @@ function tables() {
       millis(arm.p50_ms), millis(arm.p99_ms), millis(arm.p999_ms),
       ...(healthy ? [number(arm.cpu_us_per_call), number(arm.openings), number(arm.sheds)] : [])], "td");
   }
+  for (const arm of report.arms) row(byId("about"), [arm.name, arm.about], "td");
   row(byId("rules"), ["", "rule", "measured"], "th");
   for (const check of report.checks) {
     const mark = check.holds ? "holds" : check.kind === "promise" ? "BROKEN" : "VOID";
