@@ -136,7 +136,11 @@ fn refusal(error: &clap::Error, place: &Place) -> Refusal {
         }
         ErrorKind::UnknownArgument => {
             let word = told(ContextKind::InvalidArg);
-            format!("unknown {kind} `{word}`; choose from: {choices}")
+            if choices.is_empty() {
+                format!("unknown {kind} `{word}`; there is none to choose")
+            } else {
+                format!("unknown {kind} `{word}`; choose from: {choices}")
+            }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
             format!("choose the {kind}: {choices}")
@@ -207,19 +211,19 @@ fn seed(text: &str) -> Result<u64, String> {
 }
 
 fn load(text: &str) -> Result<f64, String> {
-    let right = |load: &f64| *load > 0.0 && *load <= 2.0;
+    let right = |load: &f64| (0.01..=2.0).contains(load);
     text.parse()
         .ok()
         .filter(right)
-        .ok_or_else(|| format!("`{text}` is not a number above 0 and up to 2"))
+        .ok_or_else(|| format!("`{text}` is not a number from 0.01 to 2"))
 }
 
 fn factor(text: &str) -> Result<f64, String> {
-    let right = |factor: &f64| *factor > 0.0 && *factor < 1.0;
+    let right = |factor: &f64| (0.01..=0.99).contains(factor);
     text.parse()
         .ok()
         .filter(right)
-        .ok_or_else(|| format!("`{text}` is not a number between 0 and 1, both excluded"))
+        .ok_or_else(|| format!("`{text}` is not a number from 0.01 to 0.99"))
 }
 
 fn seconds(text: &str) -> Result<u64, String> {
@@ -286,6 +290,10 @@ mod tests {
                 "unknown experiment `nothing`; choose from: overload, healthy",
             ),
             (
+                "lab list all",
+                "unknown flag `all`; there is none to choose",
+            ),
+            (
                 "lab run healthy --factor 0.5",
                 "unknown flag `--factor`; choose from: --seconds, --seed, --load, --out",
             ),
@@ -300,15 +308,15 @@ mod tests {
 
     #[test]
     fn bad_numbers_are_refused_with_their_range() {
-        for value in ["0", "-1", "2.1", "NaN", "inf", "much", ""] {
+        for value in ["0", "-1", "1e-300", "2.1", "NaN", "inf", "much", ""] {
             let answer = mistake_of("--load", value);
             assert_eq!(
                 answer,
-                format!("--load: `{value}` is not a number above 0 and up to 2")
+                format!("--load: `{value}` is not a number from 0.01 to 2")
             );
         }
-        for value in ["0", "1", "-0.5", "NaN"] {
-            assert!(mistake_of("--factor", value).contains("between 0 and 1"));
+        for value in ["0", "1", "-0.5", "1e-300", "NaN"] {
+            assert!(mistake_of("--factor", value).contains("from 0.01 to 0.99"));
         }
         for value in ["0", "601", "99999999999999999999", "1.5"] {
             assert!(mistake_of("--seconds", value).contains("from 1 to 600"));

@@ -3,11 +3,21 @@
 //! An arm is a client, which turns a call into attempts, and a server's router. To add one: write
 //! a module with a `pub(crate) const ARM: Arm`, whose `build` makes both from the [`Site`], and
 //! name it in [`ARMS`]. [`none`] is the shortest example.
+//!
+//! - The client numbers its attempts from 0 and sends each with [`Dependency::attempt`], or with
+//!   [`Dependency::send`] when it reads status and headers itself. Each has its own service time.
+//! - The server is `server::router` with a [`Handler`](crate::engine::server::Handler). An arm
+//!   that protects it puts its layer around the router and uses `Handler::Inline`, so that a
+//!   request its layer drops frees its slot. Attempts are counted outside of all layers.
+//! - [`Client::openings`] and [`Client::sheds`] may ask any handle the client keeps, the server's
+//!   too. `healthy` judges them, so an arm it runs must count both.
 
 mod article;
 mod bounded_queue;
 mod deadline_drop;
 mod none;
+#[cfg(feature = "peers")]
+mod peers;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,6 +38,10 @@ pub(crate) const ARMS: &[Arm] = &[
     article::HEDGE,
     deadline_drop::ARM,
     bounded_queue::ARM,
+    #[cfg(feature = "peers")]
+    peers::TOWER_RESILIENCE,
+    #[cfg(feature = "peers")]
+    peers::SEATBELT,
 ];
 
 /// The arm the project is judged by.

@@ -19,11 +19,12 @@ use super::server::{self, Fault, Handler, SLOTS, Service, Work};
 /// Three callers a slot: two always wait, so that no slot is ever idle.
 const CALLERS: usize = 3 * SLOTS;
 const SETTLE: Duration = Duration::from_millis(500);
-const MEASURED: Duration = Duration::from_secs(3);
+/// How long an experiment counts services.
+pub(crate) const MEASURED: Duration = Duration::from_secs(3);
 
-/// Services a second of one server without a fault.
-pub(crate) async fn measure() -> anyhow::Result<f64> {
-    let end = SETTLE + MEASURED;
+/// Services a second of one server without a fault, counted over this span.
+pub(crate) async fn measure(span: Duration) -> anyhow::Result<f64> {
+    let end = SETTLE + span;
     let plan = Plan {
         counted_from: SETTLE,
         fault_from: end,
@@ -51,7 +52,7 @@ pub(crate) async fn measure() -> anyhow::Result<f64> {
 
     sleep(SETTLE).await;
     let (from, before) = (Instant::now(), work.finished());
-    sleep(MEASURED).await;
+    sleep(span).await;
     let capacity = (work.finished() - before) as f64 / from.elapsed().as_secs_f64();
     ensure!(
         capacity >= 100.0,

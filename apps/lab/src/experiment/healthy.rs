@@ -19,7 +19,7 @@ use crate::cli::Healthy;
 use crate::engine::plan::Plan;
 use crate::engine::running::Conditions;
 use crate::engine::server::Fault;
-use crate::engine::{limits, load};
+use crate::engine::{capacity, limits, load};
 use crate::report::folder::Folder;
 use crate::report::terminal::say;
 use crate::report::{ArmReport, Measured, Report, rounded};
@@ -29,12 +29,14 @@ pub(crate) const ABOUT: &str = "nothing is wrong: what protection costs";
 
 /// Goodput with protection, as a share of goodput without.
 const KEEPS: f64 = 0.99;
+/// Latency at p99 with protection, as a multiple of that without. Two runs without differ by 1 %.
+const SLOWS: f64 = 1.1;
 const UNCOUNTED: Duration = Duration::from_secs(3);
 
 /// Runs the experiment, shows its table and writes its reports.
 pub(crate) async fn run_and_report(settings: &Healthy) -> anyhow::Result<Verdict> {
     let folder = Folder::prepare(&settings.common.out, NAME)?;
-    limits::make_room_for(1)?;
+    limits::make_room_for(1, settings.common.load)?;
     say(&format!("{NAME}: {ABOUT}\n{}\n", announce(&rules())));
     let report = run(settings, UNCOUNTED, interrupted()).await?;
     publish(&folder, &report)
@@ -47,7 +49,7 @@ async fn run(
 ) -> anyhow::Result<Report> {
     let (seed, share) = (settings.common.seed, settings.common.load);
     let mut interrupt = pin!(interrupt);
-    let Some(capacity) = measured_capacity(interrupt.as_mut()).await? else {
+    let Some(capacity) = measured_capacity(capacity::MEASURED, interrupt.as_mut()).await? else {
         return Ok(interrupted_early(NAME, seed, share));
     };
     let offered = share * capacity;
@@ -123,6 +125,20 @@ fn rules() -> Vec<Rule> {
                 )
             },
         ),
+        promise(
+            format!("{BACKSTAY}'s p99 is at most {SLOWS} times {NONE}'s"),
+            |run| {
+                // Lost calls count as for ever, so a quantile that falls on one breaks the promise.
+                let without = run.arm(NONE)?.p99_ms?;
+                let Some(with) = run.arm(BACKSTAY)?.p99_ms else {
+                    return found(false, "lost".to_owned());
+                };
+                found(
+                    with <= SLOWS * without,
+                    format!("{with:.0} ms to {without:.0} ms"),
+                )
+            },
+        ),
         never("opens a breaker", |arm| arm.openings),
         never("refuses a call", |arm| arm.sheds),
         must_run(BACKSTAY),
@@ -169,6 +185,7 @@ mod tests {
                 before: Some(before),
                 ..Goodput::default()
             },
+            p99_ms: Some(100.0),
             openings,
             sheds,
             ..ArmReport::default()
@@ -188,6 +205,15 @@ mod tests {
         assert_eq!(verdict(run_of(300.0, Some(1), Some(0))), Verdict::Fail);
         assert_eq!(verdict(run_of(300.0, Some(0), Some(1))), Verdict::Fail);
         assert_eq!(verdict(run_of(300.0, None, Some(0))), Verdict::Fail);
+        for (p99, due) in [
+            (Some(110.0), Verdict::Pass),
+            (Some(111.0), Verdict::Fail),
+            (None, Verdict::Fail),
+        ] {
+            let mut slower = run_of(300.0, Some(0), Some(0));
+            slower.arms[1].p99_ms = p99;
+            assert_eq!(verdict(slower), due, "{p99:?}");
+        }
         let mut without = run_of(300.0, Some(0), Some(0));
         without.arms.pop();
         assert_eq!(verdict(without), Verdict::Invalid);

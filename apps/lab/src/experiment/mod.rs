@@ -48,6 +48,9 @@ pub(crate) fn list() -> String {
         };
         let _ = writeln!(text, "{mark} {:<22} {}", arm.name, arm.about);
     }
+    if !cfg!(feature = "peers") {
+        text.push_str("  (tower-resilience and seatbelt: build with `--features peers`)\n");
+    }
     text
 }
 
@@ -149,12 +152,15 @@ async fn interrupted() {
 }
 
 /// The server's capacity, or nothing when the user interrupts.
-async fn measured_capacity(interrupt: impl Future<Output = ()>) -> anyhow::Result<Option<f64>> {
+async fn measured_capacity(
+    span: Duration,
+    interrupt: impl Future<Output = ()>,
+) -> anyhow::Result<Option<f64>> {
     say("measuring capacity ...");
     tokio::select! {
         biased;
         () = interrupt => Ok(None),
-        capacity = capacity::measure() => capacity.map(Some),
+        capacity = capacity::measure(span) => capacity.map(Some),
     }
 }
 
@@ -180,21 +186,20 @@ fn lag_rule() -> Rule {
         format!("the generator's lag is at most {LAG_LIMIT_MS} ms at p99"),
         |run| {
             let lag = run.generator_lag_p99_ms?;
-            found(lag <= LAG_LIMIT_MS, format!("{lag:.1} ms"))
+            let kept = lag <= LAG_LIMIT_MS;
+            let advice = if kept {
+                ""
+            } else {
+                " (something else keeps this machine busy)"
+            };
+            found(kept, format!("{lag:.1} ms{advice}"))
         },
     )
 }
 
 fn must_run(arm: &'static str) -> Rule {
-    validity(format!("arm {arm} is run"), move |run| {
+    validity(format!("arm {arm} takes part"), move |run| {
         let runs = run.arm(arm).is_some();
-        found(
-            runs,
-            if runs {
-                "yes".to_owned()
-            } else {
-                format!("arm {arm} was not run")
-            },
-        )
+        found(runs, if runs { "it did" } else { "it did not" }.to_owned())
     })
 }

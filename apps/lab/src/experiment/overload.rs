@@ -16,7 +16,7 @@ use crate::cli::Overload;
 use crate::engine::plan::Plan;
 use crate::engine::running::Conditions;
 use crate::engine::server::Fault;
-use crate::engine::{limits, load};
+use crate::engine::{capacity, limits, load};
 use crate::report::folder::Folder;
 use crate::report::terminal::say;
 use crate::report::{Measured, Report, rounded};
@@ -38,12 +38,14 @@ const SHORTEST_WATCH_S: f64 = 20.0;
 /// How long each phase lasts. The first seconds of the warm-up are not counted.
 #[derive(Clone, Copy, Debug)]
 struct Phases {
+    calibration: Duration,
     uncounted: Duration,
     warm_up: Duration,
     fault: Duration,
 }
 
 const PHASES: Phases = Phases {
+    calibration: capacity::MEASURED,
     uncounted: Duration::from_secs(3),
     warm_up: Duration::from_secs(10),
     fault: Duration::from_secs(10),
@@ -64,7 +66,7 @@ impl Phases {
 /// Runs the experiment, shows its table and writes its reports.
 pub(crate) async fn run_and_report(settings: &Overload) -> anyhow::Result<Verdict> {
     let folder = Folder::prepare(&settings.common.out, NAME)?;
-    limits::make_room_for(settings.arms.0.len())?;
+    limits::make_room_for(settings.arms.0.len(), settings.common.load)?;
     say(&format!("{NAME}: {ABOUT}\n{}\n", announce(&rules())));
     let report = run(settings, PHASES, interrupted()).await?;
     publish(&folder, &report)
@@ -77,7 +79,7 @@ async fn run(
 ) -> anyhow::Result<Report> {
     let (seed, share) = (settings.common.seed, settings.common.load);
     let mut interrupt = pin!(interrupt);
-    let Some(capacity) = measured_capacity(interrupt.as_mut()).await? else {
+    let Some(capacity) = measured_capacity(phases.calibration, interrupt.as_mut()).await? else {
         return Ok(interrupted_early(NAME, seed, share));
     };
     let offered = share * capacity;

@@ -49,7 +49,8 @@ pub(crate) struct Rule {
 
 /// A rule that the project promises to keep.
 ///
-/// `judge` answers `None` when the run has nothing that the rule could be held against.
+/// `judge` answers `None` when the run has nothing that the rule could be held against. The run
+/// then proves nothing: a promise that nobody looked at is not kept.
 pub(crate) fn promise(
     text: String,
     judge: impl Fn(&Measured) -> Option<Finding> + 'static,
@@ -160,8 +161,16 @@ pub(crate) fn judge(
         .chain(broken(Kind::Validity))
         .collect();
     let failed = broken(Kind::Promise);
+    let unjudged: Vec<String> = rules
+        .iter()
+        .filter(|rule| rule.kind == Kind::Promise)
+        .filter(|rule| checks.iter().all(|check| check.rule != rule.text))
+        .map(|rule| format!("{}: not measured", rule.text))
+        .collect();
     let (verdict, reasons) = if !void.is_empty() {
         (Verdict::Invalid, void)
+    } else if !unjudged.is_empty() {
+        (Verdict::Invalid, unjudged)
     } else if !failed.is_empty() {
         (Verdict::Fail, failed)
     } else {
@@ -198,6 +207,10 @@ mod tests {
         assert_eq!(
             verdict(Some(true), Some(false)),
             (Verdict::Fail, vec!["promise: badly".to_owned()])
+        );
+        assert_eq!(
+            verdict(Some(true), None),
+            (Verdict::Invalid, vec!["promise: not measured".to_owned()])
         );
         for promise in [Some(true), Some(false), None] {
             assert_eq!(

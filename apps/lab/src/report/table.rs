@@ -4,12 +4,9 @@ use std::fmt::Write;
 
 use super::{ArmReport, Report};
 
-const COLUMNS: [&str; 10] = [
-    "before/s", "during/s", "after/s", "recovery", "load x", "wasted", "lost", "p50 ms", "p99 ms",
-    "p99.9 ms",
+const COLUMNS: [&str; 11] = [
+    "arm", "before", "during", "after", "back", "load x", "wasted", "lost", "p50", "p99", "p99.9",
 ];
-const ARM: usize = 24;
-const WIDTH: usize = 9;
 
 /// Rules, numbers and verdict, for the terminal.
 pub(crate) fn render(report: &Report) -> String {
@@ -31,18 +28,10 @@ pub(crate) fn render(report: &Report) -> String {
     if report.partial {
         text.push_str("partial: the run ended before its time\n");
     }
-    let _ = write!(text, "\n{:<ARM$}", "arm");
-    for column in COLUMNS {
-        let _ = write!(text, " {column:>WIDTH$}");
-    }
     text.push('\n');
-    for arm in &measured.arms {
-        let _ = write!(text, "{:<ARM$}", arm.name);
-        for cell in cells(arm, measured.fault.is_some()) {
-            let _ = write!(text, " {cell:>WIDTH$}");
-        }
-        text.push('\n');
-    }
+    let had_fault = measured.fault.is_some();
+    let rows = measured.arms.iter().map(|arm| cells(arm, had_fault));
+    align(&mut text, rows.collect());
     for arm in &measured.arms {
         if let Some(cpu) = arm.cpu_us_per_call {
             let _ = writeln!(
@@ -57,8 +46,11 @@ pub(crate) fn render(report: &Report) -> String {
         }
     }
     text.push_str(
-        "\nload x: attempts that reached the server, for each call. p50 .. p99.9 are of all \
-         offered calls;\n  \"lost\" where the quantile falls on a call without an answer.\n\n",
+        "\nbefore, during and after the fault: calls answered within the deadline, a second.\n\
+         back: from the end of the fault to the first 5 s at 95 % of offered.\n\
+         load x: attempts that reached the server, for each call.\n\
+         p50 .. p99.9: ms, of all offered calls; \"lost\" where it falls on a call without an \
+         answer.\n\n",
     );
     for check in &report.checks {
         let _ = writeln!(text, "{}", check.line());
@@ -70,7 +62,25 @@ pub(crate) fn render(report: &Report) -> String {
     text
 }
 
-fn cells(arm: &ArmReport, had_fault: bool) -> [String; 10] {
+/// Names to the left, numbers to the right, each column as wide as it must be.
+fn align(text: &mut String, rows: Vec<[String; COLUMNS.len()]>) {
+    let mut rows = rows;
+    rows.insert(0, COLUMNS.map(str::to_owned));
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: [usize; COLUMNS.len()] = std::array::from_fn(width);
+    for row in &rows {
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let _ = if column == 0 {
+                write!(text, "{cell:<width$}")
+            } else {
+                write!(text, "  {cell:>width$}")
+            };
+        }
+        text.push('\n');
+    }
+}
+
+fn cells(arm: &ArmReport, had_fault: bool) -> [String; COLUMNS.len()] {
     let recovery = match arm.recovery_s {
         Some(seconds) => format!("{seconds:.1} s"),
         None if had_fault => "never".to_owned(),
@@ -80,6 +90,7 @@ fn cells(arm: &ArmReport, had_fault: bool) -> [String; 10] {
         value.map_or_else(|| "lost".to_owned(), |millis| format!("{millis:.0}"))
     };
     [
+        arm.name.to_owned(),
         number(arm.goodput.before, 0),
         number(arm.goodput.during, 0),
         number(arm.goodput.after, 0),

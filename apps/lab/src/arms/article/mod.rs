@@ -43,7 +43,7 @@ pub(crate) const RETRY: Arm = Arm {
 
 pub(crate) const BREAKER: Arm = Arm {
     name: "article-breaker",
-    about: "the article's circuit breaker around its timeout",
+    about: "the article's circuit breaker around its timeout; its mutex makes calls go one by one",
     runs: Runs::ByDefault,
     build: |site| {
         let breaker = CircuitBreaker::new(MAX_FAILURES, OPEN_FOR);

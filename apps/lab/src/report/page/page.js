@@ -20,9 +20,9 @@ const arms = report.arms.map((arm) => {
 });
 
 const seconds = report.offered.length;
-const state = { at: Math.max(0, seconds - 1), quantile: "p99_ms" };
+const state = { at: Math.max(0, seconds - 1), quantile: "p50_ms" };
 
-const WIDTH = 1040, HEIGHT = 230, LEFT = 46, RIGHT = 170, TOP = 12, BOTTOM = 26;
+const WIDTH = 1040, HEIGHT = 230, LEFT = 46, RIGHT = 170, TOP = 24, BOTTOM = 26;
 const SVG = "http://www.w3.org/2000/svg";
 
 function draw(parent, name, attributes, text) {
@@ -46,7 +46,7 @@ function chart(id, { value, y, ticks, guides = [], top }) {
     if (until > fault.from_s) {
       draw(svg, "rect", { class: "fault", x: x(fault.from_s), y: TOP,
         width: x(until) - x(fault.from_s), height: HEIGHT - TOP - BOTTOM });
-      draw(svg, "text", { x: x(fault.from_s) + 4, y: TOP + 12, class: "soft" }, `fault: capacity x ${fault.factor}`);
+      draw(svg, "text", { x: x(fault.from_s), y: TOP - 8, class: "soft" }, `fault: capacity x ${fault.factor}`);
     }
   }
   for (const [at, label] of ticks) {
@@ -56,10 +56,8 @@ function chart(id, { value, y, ticks, guides = [], top }) {
   for (let second = 0; second <= seconds; second += 10) {
     draw(svg, "text", { x: x(second), y: HEIGHT - 8, "text-anchor": "middle", class: "soft" }, `${second} s`);
   }
-  for (const [at, label, from, until] of guides) {
-    const [x1, x2] = [x(from ?? 0), x(until ?? seconds)];
-    draw(svg, "line", { class: "guide", x1, x2, y1: y(at), y2: y(at) });
-    draw(svg, "text", { x: x2 - 4, y: y(at) - 4, "text-anchor": "end", class: "soft" }, label);
+  for (const [at, , from, until] of guides) {
+    draw(svg, "line", { class: "guide", x1: x(from ?? 0), x2: x(until ?? seconds), y1: y(at), y2: y(at) });
   }
   const ends = [];
   for (const arm of arms.filter((arm) => arm.shown)) {
@@ -74,6 +72,10 @@ function chart(id, { value, y, ticks, guides = [], top }) {
     ends.push({ arm, y: at(seconds - 1) });
   }
   names(svg, ends);
+  // Last, so that no line runs through the words.
+  for (const [at, label, , until] of guides) {
+    draw(svg, "text", { x: x(until ?? seconds) - 4, y: y(at) - 4, "text-anchor": "end", class: "soft halo" }, label);
+  }
   const cursor = x(state.at + 0.5);
   draw(svg, "line", { class: "at", x1: cursor, x2: cursor, y1: TOP, y2: HEIGHT - BOTTOM });
 }
@@ -209,6 +211,7 @@ function tables() {
       millis(arm.p50_ms), millis(arm.p99_ms), millis(arm.p999_ms),
       ...(healthy ? [number(arm.cpu_us_per_call), number(arm.openings), number(arm.sheds)] : [])], "td");
   }
+  for (const arm of report.arms) row(byId("about"), [arm.name, arm.about], "td");
   row(byId("rules"), ["", "rule", "measured"], "th");
   for (const check of report.checks) {
     const mark = check.holds ? "holds" : check.kind === "promise" ? "BROKEN" : "VOID";
