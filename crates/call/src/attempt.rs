@@ -50,33 +50,36 @@ pub struct AttemptRecord {
     pub hedge: bool,
 }
 
-/// The attempts of one call, oldest end first. The first takes no allocation.
+/// The attempts of one call, in the order in which they ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attempts {
-    first: Option<AttemptRecord>,
-    rest: Vec<AttemptRecord>,
-}
+pub struct Attempts(Vec<AttemptRecord>);
 
 impl Attempts {
-    /// The attempts in the order in which they ended.
-    pub fn iter(&self) -> impl Iterator<Item = &AttemptRecord> {
-        self.first.iter().chain(&self.rest)
+    /// The attempts, one after another.
+    pub fn iter(&self) -> std::slice::Iter<'_, AttemptRecord> {
+        self.0.iter()
     }
 
     /// How many there were.
     pub fn len(&self) -> usize {
-        self.iter().count()
+        self.0.len()
     }
 
     /// Whether no attempt was made.
     pub fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.0.is_empty()
     }
 
     pub(crate) fn push(&mut self, record: AttemptRecord) {
-        match &self.first {
-            None => self.first = Some(record),
-            Some(_) => self.rest.push(record),
-        }
+        self.0.push(record);
+    }
+}
+
+impl<'a> IntoIterator for &'a Attempts {
+    type Item = &'a AttemptRecord;
+    type IntoIter = std::slice::Iter<'a, AttemptRecord>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }

@@ -7,6 +7,7 @@ use backstay_core::bulkhead::Refusal;
 use backstay_core::{Effect, Invalid};
 
 use crate::attempt::Attempts;
+use crate::policy::Policy;
 
 /// A call that failed: why, what it may have done, and what was tried.
 #[derive(Debug)]
@@ -57,10 +58,21 @@ pub enum Rejected {
     BudgetExhausted,
     /// The idempotency key can't be sent.
     #[error(transparent)]
-    Key(#[from] Invalid),
+    Key(Box<Invalid>),
 }
 
 impl Rejected {
+    /// The policy that refused.
+    pub fn by(&self) -> Option<Policy> {
+        match self {
+            Self::BreakerOpen { .. } => Some(Policy::Breaker),
+            Self::Bulkhead { .. } => Some(Policy::Bulkhead),
+            Self::DeadlinePassed => Some(Policy::Deadline),
+            Self::BudgetExhausted => Some(Policy::Budget),
+            Self::Key(_) => None,
+        }
+    }
+
     /// When it makes sense to come back, where that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

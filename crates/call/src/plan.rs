@@ -6,30 +6,24 @@ use crate::settings::Settings;
 
 /// What a call needs to know of the settings before anything goes wrong, in three words.
 ///
-/// A call copies it at its start and keeps to it. A call that starts while the settings change may see new
-/// values beside old ones; each of them is valid, and shorter ones win.
+/// A call that starts while the settings change may see new values beside old ones; each of them is valid, and
+/// shorter ones win.
 #[derive(Debug)]
 pub(crate) struct SharedPlan {
-    /// Policies that are on, policies that observe, most attempts, whether the start's time is needed, and the
-    /// least time of an attempt in microseconds.
     word: AtomicU64,
+    /// Nanoseconds; `u64::MAX` for none.
     deadline: AtomicU64,
     attempt_timeout: AtomicU64,
 }
 
-/// The plan of one call. Times in nanoseconds, `u64::MAX` for none.
+/// The plan of one call in one word, copied at its start and kept to.
+///
+/// From the lowest bit: policies that are on (8 bits), policies that observe (8), most attempts (8), whether the
+/// call needs to know when it began, and the least time of an attempt in microseconds (the upper half).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    pub(crate) on: Policies,
-    pub(crate) observe: Policies,
-    pub(crate) max_attempts: u32,
-    pub(crate) deadline: u64,
-    pub(crate) attempt_timeout: u64,
-    /// Starts no attempt with less time left.
-    pub(crate) min_time: Duration,
-    /// Something needs to know when the call began. A breaker that counts no slow calls does not.
-    pub(crate) needs_time: bool,
-}
+pub(crate) struct Plan(u64);
+
+const NEEDS_START: u64 = 1 << 24;
 
 impl SharedPlan {
     pub(crate) fn new(settings: &Settings) -> Self {
@@ -43,54 +37,88 @@ impl SharedPlan {
     }
 
     pub(crate) fn set(&self, settings: &Settings) {
-        let on = settings.on();
-        let observe: Policies = settings.observe.iter().copied().collect();
-        let max_attempts = settings.max_attempts();
-        let mut timeless: Policies = [Policy::Breaker, Policy::AttemptTimeout]
-            .into_iter()
-            .collect();
-        timeless.set(Policy::Breaker, settings.breaker.slow_threshold().is_none());
-        timeless.set(Policy::AttemptTimeout, settings.attempt_timeout.is_none());
-        let needs_time = on.bits() & !timeless.bits() != 0;
-        let min_time = u32::try_from(settings.retry.least_time().as_micros()).unwrap_or(u32::MAX);
-        let word = u64::from(on.bits()) | u64::from(observe.bits()) << 8;
-        let word = word | u64::from(needs_time) << 24 | u64::from(min_time) << 32;
         self.deadline.store(nanos(settings.deadline), Relaxed);
-        self.attempt_timeout
-            .store(settings.attempt_timeout.map_or(u64::MAX, nanos), Relaxed);
-        self.word
-            .store(word | u64::from(max_attempts) << 16, Relaxed);
+        self.attempt_timeout.store(settings.attempt_timeout.map_or(u64::MAX, nanos), Relaxed);
+        self.word.store(Plan::new(settings).0, Relaxed);
     }
 
+    #[inline]
     pub(crate) fn get(&self) -> Plan {
-        let word = self.word.load(Relaxed);
-        Plan {
-            on: Policies::from_bits((word & 0xFF) as u8),
-            observe: Policies::from_bits((word >> 8 & 0xFF) as u8),
-            max_attempts: (word >> 16 & 0xFF) as u32,
-            deadline: self.deadline.load(Relaxed),
-            attempt_timeout: self.attempt_timeout.load(Relaxed),
-            min_time: Duration::from_micros(word >> 32),
-            needs_time: word >> 24 & 1 == 1,
-        }
+        Plan(self.word.load(Relaxed))
+    }
+
+    #[inline]
+    pub(crate) fn deadline(&self) -> u64 {
+        self.deadline.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn attempt_timeout(&self) -> u64 {
+        self.attempt_timeout.load(Relaxed)
     }
 }
 
 impl Plan {
-    pub(crate) fn on(&self, policy: Policy) -> bool {
-        self.on.has(policy)
+    /// No policy, no attempt.
+    pub(crate) const NONE: Self = Self(0);
+
+    fn new(settings: &Settings) -> Self {
+        let on = settings.on();
+        let observe: Policies = settings.observe.iter().copied().collect();
+        // A breaker that knows no slow calls takes its time from the end of a call; so does nothing else.
+        let mut startless = Policies::default();
+        startless.set(Policy::Breaker, settings.breaker.slow_threshold().is_none());
+        startless.set(Policy::AttemptTimeout, settings.attempt_timeout.is_none());
+        let needs_start = on.bits() & !startless.bits() != 0;
+        let least = u32::try_from(settings.retry.least_time().as_micros()).unwrap_or(u32::MAX);
+        Self(
+            u64::from(on.bits())
+                | u64::from(observe.bits()) << 8
+                | u64::from(settings.max_attempts()) << 16
+                | if needs_start { NEEDS_START } else { 0 }
+                | u64::from(least) << 32,
+        )
+    }
+
+    #[inline]
+    pub(crate) fn on(self, policy: Policy) -> bool {
+        self.0 & 1 << policy as u8 != 0
+    }
+
+    #[inline]
+    pub(crate) fn observes(self, policy: Policy) -> bool {
+        self.0 & 0x101 << policy as u8 == 0x101 << policy as u8
     }
 
     /// On, and does more than report.
-    pub(crate) fn acts(&self, policy: Policy) -> bool {
-        self.on.has(policy) && !self.observe.has(policy)
+    #[inline]
+    pub(crate) fn acts(self, policy: Policy) -> bool {
+        self.0 & 0x101 << policy as u8 == 1 << policy as u8
     }
 
-    pub(crate) fn observes(&self, policy: Policy) -> bool {
-        self.on.has(policy) && self.observe.has(policy)
+    #[inline]
+    pub(crate) fn observes_any(self) -> bool {
+        self.0 & 0xFF00 != 0
+    }
+
+    #[inline]
+    pub(crate) fn max_attempts(self) -> u32 {
+        (self.0 >> 16 & 0xFF) as u32
+    }
+
+    #[inline]
+    pub(crate) fn needs_start(self) -> bool {
+        self.0 & NEEDS_START != 0
+    }
+
+    /// Starts no attempt with less time left.
+    #[inline]
+    pub(crate) fn min_time(self) -> Duration {
+        Duration::from_micros(self.0 >> 32)
     }
 }
 
+#[inline]
 pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -73,9 +73,6 @@ impl Policies {
         self.0
     }
 
-    pub(crate) const fn from_bits(bits: u8) -> Self {
-        Self(bits)
-    }
 }
 
 impl FromIterator<Policy> for Policies {

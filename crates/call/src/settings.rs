@@ -4,7 +4,7 @@ use backstay_core::breaker::Breaker;
 use backstay_core::budget::BudgetOptions;
 use backstay_core::bulkhead::Bulkhead;
 use backstay_core::hedge::Hedge;
-use backstay_core::{Invalid, Moment};
+use backstay_core::Invalid;
 
 use crate::policy::{Policies, Policy};
 use crate::retry::Retry;
@@ -235,13 +235,4 @@ fn below(
         format!("{value:?}"),
         format!("{must} {name}"),
     ))
-}
-
-/// The moment `time` after `now`, unless there is no limit.
-pub(crate) fn moment_after(now: Moment, time: u64) -> Moment {
-    if time == u64::MAX {
-        Moment::NEVER
-    } else {
-        now.plus(Duration::from_nanos(time))
-    }
 }

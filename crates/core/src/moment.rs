@@ -23,8 +23,15 @@ impl Moment {
 
     /// This moment and `duration` more, [`Moment::NEVER`] at most.
     #[must_use]
+    #[inline]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(nanos(duration)))
+    }
+
+    /// This moment and `nanos` nanoseconds more, [`Moment::NEVER`] at most.
+    #[must_use]
+    pub const fn plus_nanos(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
     }
 
     /// This moment less `duration`, the origin at least.
@@ -34,12 +41,14 @@ impl Moment {
     }
 
     /// Time from `earlier` to this moment; zero if `earlier` is later.
+    #[inline]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
 /// A duration in whole nanoseconds, `u64::MAX` (584 years) at most.
+#[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
     duration
         .as_secs()

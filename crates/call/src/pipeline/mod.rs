@@ -87,6 +87,7 @@ impl Pipeline {
     /// # Cancel safety
     ///
     /// See [`Run`].
+    #[inline]
     pub fn call<Op, Fut, T, E>(&self, op: Op) -> Run<&Inner, Op, Fut, AnyError, T, E>
     where
         Op: Fn(Attempt) -> Fut,
@@ -96,6 +97,7 @@ impl Pipeline {
     }
 
     /// Makes a call that may safely be done twice: a read, or a write that ends the same.
+    #[inline]
     pub fn call_idempotent<Op, Fut, T, E>(&self, op: Op) -> Run<&Inner, Op, Fut, AnyError, T, E>
     where
         Op: Fn(Attempt) -> Fut,
@@ -105,6 +107,7 @@ impl Pipeline {
     }
 
     /// Makes a call that the server does once for each key, however often it arrives.
+    #[inline]
     pub fn call_keyed<Op, Fut, T, E>(
         &self,
         key: impl Into<Key>,
@@ -149,6 +152,7 @@ impl Pipeline {
 
 impl<C: Clone> Classified<C> {
     /// As [`Pipeline::call`].
+    #[inline]
     pub fn call<Op, Fut, T, E>(&self, op: Op) -> Run<&Inner, Op, Fut, C, T, E>
     where
         Op: Fn(Attempt) -> Fut,
@@ -165,6 +169,7 @@ impl<C: Clone> Classified<C> {
     }
 
     /// As [`Pipeline::call_idempotent`].
+    #[inline]
     pub fn call_idempotent<Op, Fut, T, E>(&self, op: Op) -> Run<&Inner, Op, Fut, C, T, E>
     where
         Op: Fn(Attempt) -> Fut,
@@ -181,6 +186,7 @@ impl<C: Clone> Classified<C> {
     }
 
     /// As [`Pipeline::call_keyed`].
+    #[inline]
     pub fn call_keyed<Op, Fut, T, E>(
         &self,
         key: impl Into<Key>,

@@ -1,57 +1,79 @@
+use std::pin::Pin;
 use std::time::Duration;
 
-use backstay_core::Moment;
 use backstay_core::breaker::Admission;
 use backstay_core::budget::Token;
-use pin_project_lite::pin_project;
+use backstay_core::bulkhead::Ticket;
+use backstay_core::{Class, Effect, Moment};
 
-/// What an attempt under way holds, and when something is due for it.
+use crate::attempt::{AttemptRecord, Attempts};
+
+/// An attempt under way.
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) number: u32,
-    pub(super) hedge: bool,
     pub(super) start: Moment,
-    pub(super) waited: Duration,
     pub(super) timeout_at: Moment,
-    /// When it becomes slow in the breaker's eyes; never, once it has.
-    pub(super) slow_at: Moment,
     pub(super) admission: Option<Admission>,
+}
+
+/// What a call needs only once something goes wrong, or it has to wait for a place.
+#[derive(Debug)]
+pub(super) struct Rare<Fut, T, E> {
+    pub(super) ticket: Option<Ticket>,
+    /// How long the attempt to come, and then the one under way, has waited before it began.
+    pub(super) waited: Duration,
+    /// The last backoff; the next may grow from it.
+    pub(super) backoff: Duration,
+    /// When the pause before the next attempt ends.
+    pub(super) until: Moment,
+    /// Pays for the attempt to come, and then for the one under way.
+    pub(super) token: Option<Token>,
+    pub(super) hedge: Option<Hedged<Fut>>,
+    pub(super) attempts: Attempts,
+    pub(super) effect: Effect,
+    pub(super) last: Option<Last<T, E>>,
+    pub(super) last_class: Class,
+}
+
+/// The second attempt beside a late first. Boxed, so that every other call is half as large.
+#[derive(Debug)]
+pub(super) struct Hedged<Fut> {
+    /// None while the user's code makes it.
+    pub(super) work: Option<Pin<Box<Fut>>>,
+    pub(super) flight: Flight,
     pub(super) token: Option<Token>,
 }
 
-impl Flight {
-    pub(super) fn due_at(&self) -> Moment {
-        self.timeout_at.min(self.slow_at)
-    }
+/// How the last attempt ended.
+#[derive(Debug)]
+pub(super) enum Last<T, E> {
+    Answer(Result<T, E>),
+    TimedOut,
 }
 
-pin_project! {
-    /// A place for one attempt's future.
-    #[project = SlotProjection]
-    #[derive(Debug)]
-    pub(super) enum Slot<Fut> {
-        Empty,
-        Taken {
-            #[pin]
-            work: Fut,
-            flight: Option<Flight>,
-        },
-    }
-}
-
-impl<Fut> Slot<Fut> {
-    pub(super) fn flight(&self) -> Option<&Flight> {
-        match self {
-            Self::Empty => None,
-            Self::Taken { flight, .. } => flight.as_ref(),
+impl<Fut, T, E> Default for Rare<Fut, T, E> {
+    fn default() -> Self {
+        Self {
+            ticket: None,
+            waited: Duration::ZERO,
+            backoff: Duration::ZERO,
+            until: Moment::NEVER,
+            token: None,
+            hedge: None,
+            attempts: Attempts::default(),
+            effect: Effect::NotExecuted,
+            last: None,
+            last_class: Class::Success,
         }
     }
+}
 
-    pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Self::Empty)
-    }
-
-    pub(super) fn due_at(&self) -> Moment {
-        self.flight().map_or(Moment::NEVER, Flight::due_at)
+impl<Fut, T, E> Rare<Fut, T, E> {
+    pub(super) fn record(&mut self, record: AttemptRecord, failed: bool) {
+        if failed {
+            self.effect = self.effect.max(record.effect);
+        }
+        self.attempts.push(record);
     }
 }

@@ -1,10 +1,13 @@
 //! The future of one call: it asks the policies in their order, makes the attempts and books their ends.
 //!
 //! A hand-written state machine: an async block could not say in `drop` what it was doing, and its type would
-//! ask more of the user's closure than `Fn(Attempt) -> impl Future`.
+//! ask more of the user's closure than `Fn(Attempt) -> impl Future`. What a call needs only when something goes
+//! wrong lies in a box of its own, so that the future is small to move and a call that succeeds at its first
+//! attempt allocates nothing.
 
+mod decide;
 mod flight;
-mod head;
+mod state;
 mod timer;
 
 use std::fmt;
@@ -18,18 +21,19 @@ use backstay_core::bulkhead::{Entry, Refusal, Turn};
 use backstay_core::{Abandoned, Class, Effect, Fault, Moment, Outcome};
 use pin_project_lite::pin_project;
 
-use crate::attempt::{Attempt, Attempts};
+use crate::attempt::{Attempt, AttemptRecord, Attempts};
 use crate::classify::Classify;
-use crate::clock;
 use crate::deadline::Scope;
 use crate::error::{CallError, Rejected, Stop};
 use crate::event::EventKind;
 use crate::inner::Inner;
 use crate::key::Key;
+use crate::plan::nanos;
 use crate::policy::Policy;
-use flight::{Flight, Slot, SlotProjection};
-pub(crate) use head::Kind;
-use head::{Head, Last, Next, Phase};
+use decide::{Next, after_failure, arrive, book, call, conclude, queue_up, refund, refuse, send_hedge, settle, wake};
+use flight::{Flight, Last, Rare};
+pub(crate) use state::Kind;
+use state::{Phase, Running, State};
 pub(crate) use timer::Timer;
 
 pin_project! {
@@ -50,15 +54,13 @@ pin_project! {
     where
         P: Deref<Target = Inner>,
     {
+        inner: P,
         op: Op,
         classify: C,
-        head: Head<P, T, E>,
-        // Whose future is being polled, for `drop` to see after a panic.
-        polling: Option<Place>,
+        state: State,
+        rare: Option<Box<Rare<Fut, T, E>>>,
         #[pin]
-        first: Slot<Fut>,
-        #[pin]
-        second: Slot<Fut>,
+        first: Option<Fut>,
         #[pin]
         timer: Timer,
     }
@@ -68,91 +70,93 @@ pin_project! {
         P: Deref<Target = Inner>,
     {
         fn drop(this: Pin<&mut Self>) {
-            this.abandon();
+            if !matches!(this.state.phase, Phase::New | Phase::Done) {
+                this.abandon();
+            }
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    First,
-    Second,
-}
-
 impl<P: Deref<Target = Inner>, Op, Fut, C, T, E> Run<P, Op, Fut, C, T, E> {
+    #[inline]
     pub(crate) fn new(inner: P, op: Op, classify: C, kind: Kind, key: Option<Key>) -> Self {
-        Self {
-            op,
-            classify,
-            head: Head::new(inner, kind, key),
-            polling: None,
-            first: Slot::Empty,
-            second: Slot::Empty,
-            timer: Timer::new(),
-        }
+        let state = State::new(kind, key);
+        Self { inner, op, classify, state, rare: None, first: None, timer: Timer::new() }
     }
 
     /// Gives this call at most `time` in all, counted from its first poll, if the pipeline gives it more.
     pub fn deadline(mut self, time: Duration) -> Self {
-        self.head.own_deadline = Some(time);
+        self.state.own_deadline = nanos(time);
         self
     }
 
-    pub(crate) fn take_attempts(self: Pin<&mut Self>) -> Attempts {
-        std::mem::take(&mut self.project().head.attempts)
-    }
-
     pub(crate) fn inner(&self) -> &Inner {
-        &self.head.inner
+        &self.inner
     }
 
-    fn abandon(self: Pin<&mut Self>) {
-        let mut this = self.project();
-        let head = this.head;
-        if matches!(head.phase, Phase::New | Phase::Done) {
-            return;
+    /// The attempts of a call that has succeeded.
+    pub(crate) fn take_attempts(self: Pin<&mut Self>) -> Attempts {
+        let this = self.project();
+        if let Some(rare) = this.rare {
+            return std::mem::take(&mut rare.attempts);
         }
-        let now = head.now();
-        let gone = |flight: &Flight| {
-            if now >= flight.timeout_at {
+        let mut attempts = Attempts::default();
+        if this.state.launched > 0 {
+            attempts.push(AttemptRecord {
+                number: 1,
+                started_after: Duration::ZERO,
+                took: this.state.ended.since(this.state.start),
+                waited: Duration::ZERO,
+                outcome: Outcome::Success,
+                effect: Effect::Executed,
+                hedge: false,
+            });
+        }
+        attempts
+    }
+
+    /// Gives back whatever a call holds whose caller has gone, or whose user code has panicked.
+    #[cold]
+    fn abandon(self: Pin<&mut Self>) {
+        let this = self.project();
+        let (inner, state) = (&**this.inner, this.state);
+        let now = state.now();
+        let running = std::mem::replace(&mut state.running, Running::Ours);
+        let in_flight = state.flight.is_some();
+        let outcome = |flight: &Flight, panicked: bool| {
+            if panicked {
+                Outcome::Failure(Fault::Error)
+            } else if now >= flight.timeout_at {
                 Outcome::Abandoned(Abandoned::DeadlinePassed)
             } else {
                 Outcome::Abandoned(Abandoned::CallerGone)
             }
         };
-        if let Some(flight) = head.boarding.take() {
-            head.land(flight, Outcome::Failure(Fault::Error), Effect::Unknown, now);
+        if let Some(flight) = state.flight.take() {
+            let outcome = outcome(&flight, running == Running::First);
+            state.land(inner, flight, false, (outcome, Effect::Unknown), now);
         }
-        for (place, slot) in [
-            (Place::First, &mut this.first),
-            (Place::Second, &mut this.second),
-        ] {
-            let Some(flight) = take_flight(slot.as_mut()) else {
-                continue;
-            };
-            let panicked = *this.polling == Some(place);
-            let outcome = if panicked {
-                Outcome::Failure(Fault::Error)
+        if let Some(rare) = this.rare {
+            if let Some(hedge) = rare.hedge.take() {
+                let outcome = outcome(&hedge.flight, running == Running::Hedge);
+                state.land(inner, hedge.flight, true, (outcome, Effect::Unknown), now);
+                settle(inner, hedge.token, now);
+            }
+            if in_flight {
+                settle(inner, rare.token.take(), now);
             } else {
-                gone(&flight)
-            };
-            head.land(flight, outcome, Effect::Unknown, now);
-        }
-        if let Some(ticket) = head.ticket.take() {
-            for waker in head.inner.gate.leave(ticket, now) {
-                waker.wake();
+                refund(inner, rare.token.take(), now);
+            }
+            if let Some(ticket) = rare.ticket.take() {
+                wake(inner.gate.leave(ticket, now));
             }
         }
-        head.refund(now);
-        if let Some(permit) = head.permit.take() {
-            head.inner.release(permit, now);
+        if let Some(permit) = state.permit.take() {
+            inner.release(permit, now);
         }
-        head.phase = Phase::Done;
-        let took = now.since(head.start);
-        head.inner.emit(EventKind::CallDropped {
-            attempts: head.launched,
-            took,
-        });
+        state.phase = Phase::Done;
+        let took = now.since(state.start);
+        inner.emit(EventKind::CallDropped { attempts: state.launched, took });
     }
 }
 
@@ -165,24 +169,15 @@ where
 {
     type Output = Result<T, CallError<E>>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            let phase = self.as_mut().project().head.phase;
-            let step = match phase {
+            let step = match self.state.phase {
                 Phase::New => self.as_mut().enter(cx),
-                Phase::Queued => self.as_mut().wait_for_turn(cx),
-                Phase::Ready => self.as_mut().send_first(),
+                Phase::Ready => self.as_mut().send(),
                 Phase::Flying => self.as_mut().fly(cx),
-                Phase::Pausing { until } => {
-                    let this = self.as_mut().project();
-                    match this.timer.poll_at(until, cx) {
-                        Poll::Ready(_) => {
-                            this.head.phase = Phase::Ready;
-                            Step::Go
-                        }
-                        Poll::Pending => Step::Wait,
-                    }
-                }
+                Phase::Queued => self.as_mut().wait_for_turn(cx),
+                Phase::Pausing => self.as_mut().pause(cx),
                 Phase::Done => panic!("a call was polled after it had ended"),
             };
             match step {
@@ -208,140 +203,192 @@ where
     Fut: Future<Output = Result<T, E>>,
     C: Classify<T, E>,
 {
-    /// Starts the time and asks for a place.
+    /// Starts the call's time and asks for a place.
+    #[inline]
     fn enter(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Step<T, E> {
         let this = self.project();
-        let head = this.head;
-        let begun = head.begin();
-        head.phase = Phase::Ready;
-        if let Err(rejected) = begun {
-            let now = head.now();
-            return Step::End(head.finish(Stop::Rejected, Some(rejected), now));
+        let (inner, state) = (&**this.inner, this.state);
+        state.begin(inner);
+        state.phase = Phase::Ready;
+        if let Some(key) = &state.key {
+            if let Err(invalid) = key.check() {
+                let rejected = Rejected::Key(Box::new(invalid));
+                let now = state.now();
+                let stop = Stop::Rejected;
+                return Step::End(conclude(inner, state, this.rare, stop, Some(rejected), now));
+            }
         }
-        if !head.plan.on(Policy::Bulkhead) {
+        if !state.plan.on(Policy::Bulkhead) {
             return Step::Go;
         }
-        let now = head.start;
-        let inner = &*head.inner;
-        let refusal = match inner
-            .gate
-            .enter(1, now, head.deadline, || cx.waker().clone())
-        {
-            Entry::Admitted(permit) => {
-                head.permit = Some(permit);
-                return Step::Go;
-            }
-            Entry::Queued(ticket, wakes) => {
-                for waker in wakes {
-                    waker.wake();
-                }
-                if !head.plan.observes(Policy::Bulkhead) {
-                    head.ticket = Some(ticket);
-                    head.phase = Phase::Queued;
-                    inner.emit(EventKind::Queued);
-                    return Step::Go;
-                }
-                for waker in inner.gate.leave(ticket, now) {
-                    waker.wake();
-                }
-                Refusal::Full
-            }
-            Entry::Refused(refusal) => refusal,
-        };
-        if head.plan.observes(Policy::Bulkhead) {
-            inner.emit(EventKind::Observed {
-                policy: Policy::Bulkhead,
-            });
+        let entry = inner.gate.enter(1, state.start, state.deadline, || cx.waker().clone());
+        if let Entry::Admitted(permit) = entry {
+            state.permit = Some(permit);
             return Step::Go;
         }
-        Step::End(refuse(head, refusal, now))
+        queue_up(inner, state, this.rare, entry)
     }
 
+    #[cold]
     fn wait_for_turn(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Step<T, E> {
         let this = self.project();
-        let head = this.head;
-        let Some(ticket) = &head.ticket else {
-            head.phase = Phase::Ready;
+        let (inner, state) = (&**this.inner, this.state);
+        let rare = this.rare.get_or_insert_default();
+        let Some(ticket) = &rare.ticket else {
+            state.phase = Phase::Ready;
             return Step::Go;
         };
-        let turn = head
-            .inner
-            .gate
-            .poll(ticket, |waker| waker.clone_from(cx.waker()));
-        match turn {
+        let refusal = match inner.gate.poll(ticket, |waker| waker.clone_from(cx.waker())) {
             Turn::Admitted(permit) => {
-                head.ticket = None;
-                head.permit = Some(permit);
-                head.phase = Phase::Ready;
-                head.waited = clock::now().since(head.start);
-                head.inner.emit(EventKind::Unqueued {
-                    waited: head.waited,
-                });
-                Step::Go
+                rare.ticket = None;
+                state.permit = Some(permit);
+                state.phase = Phase::Ready;
+                rare.waited = state.now().since(state.start);
+                inner.emit(EventKind::Unqueued { waited: rare.waited });
+                return Step::Go;
             }
             Turn::Shed => {
-                head.ticket = None;
-                let now = head.now();
-                Step::End(refuse(head, Refusal::Shed, now))
+                rare.ticket = None;
+                Refusal::Shed
             }
             Turn::Waiting => {
                 let Poll::Ready(now) = this.timer.poll_at(ticket.wait_until(), cx) else {
                     return Step::Wait;
                 };
-                if let Some(ticket) = head.ticket.take() {
-                    for waker in head.inner.gate.leave(ticket, now) {
-                        waker.wake();
-                    }
+                if let Some(ticket) = rare.ticket.take() {
+                    wake(inner.gate.leave(ticket, now));
                 }
-                Step::End(refuse(head, Refusal::WaitedTooLong, now))
+                Refusal::WaitedTooLong
             }
-        }
+        };
+        Step::End(refuse(inner, state, this.rare, refusal))
     }
 
     /// Sends an attempt on which nothing else waits: the first, or a repeat.
-    fn send_first(self: Pin<&mut Self>) -> Step<T, E> {
+    #[inline]
+    fn send(self: Pin<&mut Self>) -> Step<T, E> {
         let mut this = self.project();
-        let head = this.head;
-        let fresh = head.launched == 0 && head.waited.is_zero();
-        let now = if fresh { head.start } else { clock::now() };
-        match head.take_off(false, now) {
-            Ok(attempt) => {
-                board(head, this.op, this.first.as_mut(), attempt);
-                head.phase = Phase::Flying;
+        let (inner, state) = (&**this.inner, this.state);
+        let now = if this.rare.is_none() { state.start } else { state.now() };
+        match state.take_off(inner, false, now) {
+            Ok(flight) => {
+                let attempt = state.attempt(&flight);
+                state.flight = Some(flight);
+                state.running = Running::First;
+                let work = call(this.op, attempt);
+                this.first.set(Some(work));
+                state.running = Running::Ours;
+                state.phase = Phase::Flying;
                 Step::Go
             }
             Err((stop, rejected)) => {
-                let by = match stop {
-                    Stop::Deadline => Policy::Deadline,
-                    _ => Policy::Breaker,
-                };
-                Step::End(head.reject(by, stop, rejected, now))
+                let now = state.now();
+                Step::End(conclude(inner, state, this.rare, stop, Some(rejected), now))
             }
         }
     }
 
     /// Polls what is under way, and sees to what is due.
+    #[inline]
     fn fly(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Step<T, E> {
-        for place in [Place::First, Place::Second] {
-            if let Some((result, now)) = self.as_mut().poll_place(place, cx) {
-                if let Some(step) = self.as_mut().arrive(result, now) {
-                    return step;
-                }
+        if let Some(step) = self.as_mut().poll_first(cx) {
+            return step;
+        }
+        if self.rare.is_some() {
+            if let Some(step) = self.as_mut().poll_hedge(cx) {
+                return step;
             }
         }
+        self.wait_in_flight(cx)
+    }
+
+    #[inline]
+    fn poll_first(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Step<T, E>> {
+        let mut this = self.project();
+        let (inner, state) = (&**this.inner, this.state);
+        let work = this.first.as_mut().as_pin_mut()?;
+        let deadline = state.flight.as_ref().map_or(Moment::NEVER, |flight| flight.timeout_at);
+        state.running = Running::First;
+        let polled = {
+            let _scope = Scope::enter(deadline);
+            work.poll(cx)
+        };
+        let Poll::Ready(result) = polled else {
+            state.running = Running::Ours;
+            return None;
+        };
+        // Still the user's code: the future's drop, the classifier.
+        this.first.set(None);
+        let class = this.classify.classify(&result);
+        state.running = Running::Ours;
+        let flight = state.flight.take()?;
+        let now = state.now();
+        let record = state.land(inner, flight, false, (class.outcome(), class.effect()), now);
+        if class == Class::Success && this.rare.is_none() {
+            if let Ok(value) = result {
+                state.finish(inner, Stop::Succeeded, now);
+                return Some(Step::End(Ok(value)));
+            }
+        }
+        let last = (Last::Answer(result), class);
+        book(inner, this.rare.get_or_insert_default(), record, last, now);
+        arrive(inner, state, this.rare, now)
+    }
+
+    #[cold]
+    fn poll_hedge(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Step<T, E>> {
+        let mut this = self.project();
+        let (inner, state) = (&**this.inner, this.state);
+        let rare = this.rare.as_mut()?;
+        let hedge = rare.hedge.as_mut()?;
+        let work = hedge.work.as_mut()?;
+        state.running = Running::Hedge;
+        let polled = {
+            let _scope = Scope::enter(hedge.flight.timeout_at);
+            work.as_mut().poll(cx)
+        };
+        let Poll::Ready(result) = polled else {
+            state.running = Running::Ours;
+            return None;
+        };
+        hedge.work = None;
+        let class = this.classify.classify(&result);
+        state.running = Running::Ours;
+        let hedge = rare.hedge.take()?;
+        let now = state.now();
+        settle(inner, hedge.token, now);
+        let ended = (class.outcome(), class.effect());
+        let record = state.land(inner, hedge.flight, true, ended, now);
+        rare.record(record, class != Class::Success);
+        rare.last = Some(Last::Answer(result));
+        rare.last_class = class;
+        let step = arrive(inner, state, this.rare, now);
+        if step.is_some() {
+            // The first has lost and is booked; now its future can go.
+            this.first.set(None);
+        }
+        step
+    }
+
+    /// Nothing has come: waits for what is due next, or goes on if nothing is under way.
+    fn wait_in_flight(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Step<T, E> {
         let this = self.as_mut().project();
-        if this.first.is_empty() && this.second.is_empty() {
+        let (inner, state) = (&**this.inner, this.state);
+        state.know_start();
+        let mut due = Moment::NEVER;
+        let mut under_way = false;
+        let hedged = this.rare.as_ref().and_then(|rare| rare.hedge.as_ref());
+        for flight in state.flight.iter().chain(hedged.map(|hedge| &hedge.flight)) {
+            under_way = true;
+            due = due.min(flight.timeout_at).min(slow_at(inner, flight));
+        }
+        if !under_way {
             return self.go_on_or_stop();
         }
-        if this.first.is_empty() || !this.second.is_empty() {
-            this.head.hedge_at = Moment::NEVER;
+        if state.flight.is_none() || hedged.is_some() {
+            state.hedge_at = Moment::NEVER;
         }
-        let due = this
-            .first
-            .due_at()
-            .min(this.second.due_at())
-            .min(this.head.hedge_at);
-        match this.timer.poll_at(due, cx) {
+        match this.timer.poll_at(due.min(state.hedge_at), cx) {
             Poll::Pending => Step::Wait,
             Poll::Ready(now) => {
                 self.see_to_due(now);
@@ -350,178 +397,86 @@ where
         }
     }
 
-    /// The result of the attempt in `place`, booked, and when it came.
-    fn poll_place(
-        self: Pin<&mut Self>,
-        place: Place,
-        cx: &mut Context<'_>,
-    ) -> Option<(Result<T, E>, Moment)> {
-        let mut this = self.project();
-        let mut slot = match place {
-            Place::First => this.first.as_mut(),
-            Place::Second => this.second.as_mut(),
-        };
-        let SlotProjection::Taken { work, flight } = slot.as_mut().project() else {
-            return None;
-        };
-        let deadline = flight
-            .as_ref()
-            .map_or(Moment::NEVER, |flight| flight.timeout_at);
-        *this.polling = Some(place);
-        let polled = {
-            let _scope = Scope::enter(deadline);
-            work.poll(cx)
-        };
-        *this.polling = None;
-        let head = this.head;
-        let Poll::Ready(result) = polled else {
-            head.know_start(flight.as_mut());
-            return None;
-        };
-        // User code runs from here on: the future's drop, the classifier. After a panic in it `drop` books the
-        // flight as a failure.
-        head.boarding = flight.take();
-        slot.set(Slot::Empty);
-        let class = this.classify.classify(&result);
-        let now = head.now();
-        if let Some(flight) = head.boarding.take() {
-            head.land(flight, class.outcome(), class.effect(), now);
-        }
-        head.last_class = class;
-        Some((result, now))
-    }
-
-    /// Ends the call if this result decides it.
-    fn arrive(self: Pin<&mut Self>, result: Result<T, E>, now: Moment) -> Option<Step<T, E>> {
-        let mut this = self.project();
-        let head = this.head;
-        head.last = Some(Last::Answer(result));
-        let stop = match head.last_class {
-            Class::Success => Stop::Succeeded,
-            Class::Transient(_) | Class::Overloaded { .. } => return None,
-            _ => Stop::Permanent,
-        };
-        for slot in [&mut this.first, &mut this.second] {
-            if let Some(flight) = take_flight(slot.as_mut()) {
-                head.land(
-                    flight,
-                    Outcome::Abandoned(Abandoned::LostRace),
-                    Effect::Unknown,
-                    now,
-                );
-            }
-        }
-        Some(Step::End(head.finish(stop, None, now)))
-    }
-
+    #[cold]
     fn go_on_or_stop(self: Pin<&mut Self>) -> Step<T, E> {
-        let head = self.project().head;
-        let now = clock::now();
-        match head.after_failure(now) {
-            Next::Stop(stop) => return Step::End(head.finish(stop, None, now)),
-            Next::Now => head.phase = Phase::Ready,
-            Next::Pause(until) => head.phase = Phase::Pausing { until },
+        let this = self.project();
+        let (inner, state) = (&**this.inner, this.state);
+        let now = state.now();
+        let next = after_failure(inner, state, this.rare.get_or_insert_default(), now);
+        match next {
+            Next::Stop(stop) => {
+                return Step::End(conclude(inner, state, this.rare, stop, None, now));
+            }
+            Next::Now => state.phase = Phase::Ready,
+            Next::Pause => state.phase = Phase::Pausing,
         }
         Step::Go
     }
 
+    #[cold]
+    fn pause(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Step<T, E> {
+        let this = self.project();
+        let until = this.rare.as_ref().map_or(Moment::NEVER, |rare| rare.until);
+        if this.timer.poll_at(until, cx).is_pending() {
+            return Step::Wait;
+        }
+        this.state.phase = Phase::Ready;
+        Step::Go
+    }
+
     /// Gives up what has run out of time, notes what has become slow, sends a hedge.
+    #[cold]
     fn see_to_due(self: Pin<&mut Self>, now: Moment) {
         let mut this = self.project();
-        let head = this.head;
-        for slot in [&mut this.first, &mut this.second] {
-            let SlotProjection::Taken {
-                flight: Some(flight),
-                ..
-            } = slot.as_mut().project()
-            else {
-                continue;
-            };
-            if now >= flight.timeout_at {
-                if let Some(flight) = take_flight(slot.as_mut()) {
-                    let passed = Outcome::Abandoned(Abandoned::DeadlinePassed);
-                    head.land(flight, passed, Effect::Unknown, now);
-                    head.last = Some(Last::TimedOut);
-                    head.last_class = Class::Transient(Effect::Unknown);
-                    slot.set(Slot::Empty);
-                }
-            } else if now >= flight.slow_at {
-                flight.slow_at = Moment::NEVER;
-                if let Some(admission) = &mut flight.admission {
-                    let inner = &*head.inner;
-                    inner.circuit.on_slow(admission, now, |transition| {
-                        inner.emit(EventKind::Breaker(transition));
-                    });
-                }
+        let (inner, state) = (&**this.inner, this.state);
+        let passed = (Outcome::Abandoned(Abandoned::DeadlinePassed), Effect::Unknown);
+        if let Some(flight) = &mut state.flight {
+            note_slow(inner, flight, now);
+        }
+        if let Some(flight) = state.flight.take_if(|flight| now >= flight.timeout_at) {
+            let record = state.land(inner, flight, false, passed, now);
+            let last = (Last::TimedOut, Class::Transient(Effect::Unknown));
+            book(inner, this.rare.get_or_insert_default(), record, last, now);
+            this.first.set(None);
+        }
+        if let Some(rare) = this.rare.as_mut() {
+            if let Some(hedge) = &mut rare.hedge {
+                note_slow(inner, &mut hedge.flight, now);
+            }
+            if let Some(hedge) = rare.hedge.take_if(|hedge| now >= hedge.flight.timeout_at) {
+                let record = state.land(inner, hedge.flight, true, passed, now);
+                settle(inner, hedge.token, now);
+                rare.record(record, true);
+                rare.last = Some(Last::TimedOut);
+                rare.last_class = Class::Transient(Effect::Unknown);
+                drop(hedge.work);
             }
         }
-        let due = now >= head.hedge_at && !this.first.is_empty() && this.second.is_empty();
-        if due {
-            head.hedge_at = Moment::NEVER;
-            if head.pay_for_hedge(now) {
-                match head.take_off(true, now) {
-                    Ok(attempt) => board(head, this.op, this.second.as_mut(), attempt),
-                    Err((stop, _)) => {
-                        let by = if stop == Stop::Deadline {
-                            Policy::Deadline
-                        } else {
-                            Policy::Breaker
-                        };
-                        head.inner.emit(EventKind::HedgeSuppressed { by });
-                    }
-                }
-            }
+        if now >= state.hedge_at && state.flight.is_some() {
+            state.hedge_at = Moment::NEVER;
+            send_hedge(inner, state, this.rare.get_or_insert_default(), this.op, now);
         }
     }
 }
 
-/// Calls the user's closure and puts its future into the slot.
-fn board<P, Op, Fut, T, E>(
-    head: &mut Head<P, T, E>,
-    op: &Op,
-    mut slot: Pin<&mut Slot<Fut>>,
-    attempt: Attempt,
-) where
-    Op: Fn(Attempt) -> Fut,
-{
-    let work = {
-        let _scope = Scope::enter(attempt.deadline);
-        op(attempt)
-    };
-    slot.set(Slot::Taken {
-        work,
-        flight: head.boarding.take(),
-    });
+fn slow_at(inner: &Inner, flight: &Flight) -> Moment {
+    let admission = flight.admission.as_ref();
+    admission.and_then(|admission| inner.circuit.slow_at(admission)).unwrap_or(Moment::NEVER)
 }
 
-fn take_flight<Fut>(slot: Pin<&mut Slot<Fut>>) -> Option<Flight> {
-    match slot.project() {
-        SlotProjection::Taken { flight, .. } => flight.take(),
-        SlotProjection::Empty => None,
+fn note_slow(inner: &Inner, flight: &mut Flight, now: Moment) {
+    if now >= slow_at(inner, flight) {
+        if let Some(admission) = &mut flight.admission {
+            inner.circuit.on_slow(admission, now, |change| inner.emit(EventKind::Breaker(change)));
+        }
     }
-}
-
-fn refuse<P: Deref<Target = Inner>, T, E>(
-    head: &mut Head<P, T, E>,
-    refusal: Refusal,
-    now: Moment,
-) -> Result<T, CallError<E>> {
-    let retry_after = match refusal {
-        Refusal::TooHeavy { .. } => None,
-        _ => Some(head.inner.gate.expected_wait()),
-    };
-    let rejected = Rejected::Bulkhead {
-        refusal,
-        retry_after,
-    };
-    head.reject(Policy::Bulkhead, Stop::Rejected, rejected, now)
 }
 
 impl<P: Deref<Target = Inner>, Op, Fut, C, T, E> fmt::Debug for Run<P, Op, Fut, C, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run")
-            .field("pipeline", &self.inner().name)
-            .field("phase", &self.head.phase)
+            .field("pipeline", &self.inner.name)
+            .field("phase", &self.state.phase)
             .finish_non_exhaustive()
     }
 }

@@ -92,22 +92,28 @@ impl Circuit {
         })
     }
 
+    /// Admits one call if the circuit is closed; [`Moment::NEVER`] for one whose start does not matter.
+    #[inline]
+    pub fn admit_closed(&self, start: Moment) -> Option<Admission> {
+        let word = self.word();
+        (word.phase() == Phase::Closed).then(|| Admission {
+            epoch: word.epoch(),
+            probe: None,
+            start,
+            late: false,
+        })
+    }
+
     /// Asks to make one call.
     pub fn admit(
         &self,
         now: Moment,
         notify: impl FnOnce(Transition),
     ) -> Result<Admission, Rejection> {
-        let word = self.word();
-        if word.phase() == Phase::Closed {
-            return Ok(Admission {
-                epoch: word.epoch(),
-                probe: None,
-                start: now,
-                late: false,
-            });
+        if let Some(admission) = self.admit_closed(now) {
+            return Ok(admission);
         }
-        self.still_open(word, now)?;
+        self.still_open(self.word(), now)?;
         let (answer, transition) = self.admit_probe(now);
         if let Some(transition) = transition {
             notify(transition);
@@ -116,11 +122,13 @@ impl Circuit {
     }
 
     /// Whether calls pass without being asked anything.
+    #[inline]
     pub fn is_closed(&self) -> bool {
         self.word().phase() == Phase::Closed
     }
 
     /// When this call becomes slow, if it has not and can; the driver then says [`on_slow`](Self::on_slow).
+    #[inline]
     pub fn slow_at(&self, admission: &Admission) -> Option<Moment> {
         let after = self.slow_after.load(Relaxed);
         (after != u64::MAX && !admission.late)
@@ -149,6 +157,7 @@ impl Circuit {
     }
 
     /// Gives an admission back with how the call ended.
+    #[inline]
     pub fn end(
         &self,
         admission: Admission,
@@ -297,10 +306,12 @@ impl Circuit {
         }
     }
 
+    #[inline]
     fn word(&self) -> Word {
         Word(self.word.load(SeqCst))
     }
 
+    #[inline]
     fn bucket(&self, word: Word, now: Moment) -> u64 {
         now.as_nanos() / self.buckets[parity(word)].load(Relaxed)
     }

@@ -1,0 +1,314 @@
+use backstay_core::breaker::{Admission, Rejection};
+use backstay_core::budget::Extra;
+use backstay_core::bulkhead::Permit;
+use backstay_core::{Abandoned, Class, Effect, Moment, Outcome};
+
+use super::flight::Flight;
+use crate::attempt::{Attempt, AttemptRecord};
+use crate::clock;
+use crate::deadline;
+use crate::error::{Rejected, Stop};
+use crate::event::EventKind;
+use crate::inner::Inner;
+use crate::key::Key;
+use crate::plan::{Plan, nanos};
+use crate::policy::Policy;
+
+/// What a repeat may rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing: only what certainly had no effect is repeated.
+    Plain,
+    /// Doing it twice is the same as doing it once.
+    Idempotent,
+}
+
+/// Where a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    New,
+    Queued,
+    /// The next attempt is to be sent.
+    Ready,
+    Flying,
+    Pausing,
+    Done,
+}
+
+/// Whose code runs now, for `drop` to see after a panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Running {
+    Ours,
+    First,
+    Hedge,
+}
+
+/// The state that every call needs. Small, because it is moved together with its call.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) plan: Plan,
+    pub(super) key: Option<Key>,
+    /// Nanoseconds that the user gives this call; `u64::MAX` for no limit.
+    pub(super) own_deadline: u64,
+    /// `UNREAD` while nobody had to know it.
+    pub(super) start: Moment,
+    pub(super) deadline: Moment,
+    /// When a second attempt is due.
+    pub(super) hedge_at: Moment,
+    /// When the last attempt ended.
+    pub(super) ended: Moment,
+    pub(super) permit: Option<Permit>,
+    pub(super) flight: Option<Flight>,
+    pub(super) launched: u32,
+    pub(super) kind: Kind,
+    pub(super) phase: Phase,
+    pub(super) running: Running,
+}
+
+/// No time was read yet. A call that needs none at its start reads it when it waits or ends.
+///
+/// The end of time, so that everything counted from it is never due and has taken no time.
+pub(super) const UNREAD: Moment = Moment::NEVER;
+
+impl State {
+    #[inline]
+    pub(super) const fn new(kind: Kind, key: Option<Key>) -> Self {
+        Self {
+            plan: Plan::NONE,
+            key,
+            own_deadline: u64::MAX,
+            start: UNREAD,
+            deadline: Moment::NEVER,
+            hedge_at: Moment::NEVER,
+            ended: UNREAD,
+            permit: None,
+            flight: None,
+            launched: 0,
+            kind,
+            phase: Phase::New,
+            running: Running::Ours,
+        }
+    }
+
+    /// Fixes the plan and the deadline of the call.
+    #[inline]
+    pub(super) fn begin(&mut self, inner: &Inner) {
+        self.plan = inner.plan.get();
+        let around = deadline::current();
+        if self.plan.needs_start()
+            || around != Moment::NEVER
+            || self.own_deadline != u64::MAX
+            || !inner.listeners.is_empty()
+            || !inner.circuit.is_closed()
+        {
+            self.start = clock::now();
+        }
+        self.deadline = around.min(self.start.plus_nanos(self.own_deadline));
+        if self.plan.acts(Policy::Deadline) {
+            self.deadline = self.deadline.min(self.start.plus_nanos(inner.plan.deadline()));
+        }
+        if self.plan.on(Policy::Budget) && self.plan.max_attempts() > 1 {
+            inner.budget.ledger().on_call(self.start);
+        }
+    }
+
+    /// The clock, and with it the start of a call that began without reading it.
+    #[inline]
+    pub(super) fn now(&mut self) -> Moment {
+        let now = clock::now();
+        if self.start == UNREAD {
+            self.start_is(now);
+        }
+        now
+    }
+
+    /// Reads the start late if it was not read: the call has to wait.
+    pub(super) fn know_start(&mut self) {
+        if self.start == UNREAD {
+            self.start_is(clock::now());
+        }
+    }
+
+    /// The start, as far as anybody can tell: when the call first had to wait.
+    #[cold]
+    fn start_is(&mut self, now: Moment) {
+        self.start = now;
+        if let Some(flight) = &mut self.flight {
+            flight.start = now;
+        }
+    }
+
+    /// Gets an attempt under way as far as it is ours, or says why not.
+    #[inline]
+    pub(super) fn take_off(
+        &mut self,
+        inner: &Inner,
+        hedge: bool,
+        mut now: Moment,
+    ) -> Result<Flight, (Stop, Rejected)> {
+        if self.deadline != Moment::NEVER && self.too_late(now) {
+            return Err((Stop::Deadline, Rejected::DeadlinePassed));
+        }
+        let mut admission = None;
+        if self.plan.on(Policy::Breaker) {
+            admission = inner.circuit.admit_closed(now);
+            if admission.is_none() {
+                if now == UNREAD {
+                    now = self.now();
+                }
+                admission = self.ask_for_probe(inner, now)?;
+            }
+        }
+        self.launched += 1;
+        let timeout_at = self.timeout_at(inner, hedge, now);
+        if self.plan.on(Policy::Hedge) {
+            self.hedge_at = if hedge { Moment::NEVER } else { self.when_to_hedge(inner, timeout_at, now) };
+        }
+        inner.emit(EventKind::AttemptStarted { number: self.launched, hedge });
+        Ok(Flight { number: self.launched, start: now, timeout_at, admission })
+    }
+
+    #[cold]
+    fn ask_for_probe(
+        &self,
+        inner: &Inner,
+        now: Moment,
+    ) -> Result<Option<Admission>, (Stop, Rejected)> {
+        match inner.circuit.admit(now, |change| inner.emit(EventKind::Breaker(change))) {
+            Ok(admission) => Ok(Some(admission)),
+            Err(rejection) if self.plan.observes(Policy::Breaker) || rejection.observed() => {
+                inner.emit(EventKind::Observed { policy: Policy::Breaker });
+                Ok(None)
+            }
+            Err(Rejection { phase, retry_after, .. }) => {
+                Err((Stop::Rejected, Rejected::BreakerOpen { phase, retry_after }))
+            }
+        }
+    }
+
+    pub(super) fn attempt(&self, flight: &Flight) -> Attempt {
+        Attempt { number: flight.number, deadline: flight.timeout_at, key: self.key.clone() }
+    }
+
+    #[inline]
+    pub(super) fn too_late(&self, now: Moment) -> bool {
+        let left = self.deadline.since(now);
+        left.is_zero() || left < self.plan.min_time()
+    }
+
+    #[inline]
+    fn timeout_at(&self, inner: &Inner, hedge: bool, now: Moment) -> Moment {
+        if !self.plan.acts(Policy::AttemptTimeout) {
+            return self.deadline;
+        }
+        let timeout = inner.plan.attempt_timeout();
+        let another_may_follow = self.kind == Kind::Idempotent
+            && self.plan.acts(Policy::Retry)
+            && self.launched < self.plan.max_attempts()
+            && !hedge;
+        if timeout == u64::MAX && another_may_follow && self.deadline != Moment::NEVER {
+            return now.plus(self.deadline.since(now) / 2);
+        }
+        now.plus_nanos(timeout).min(self.deadline)
+    }
+
+    fn when_to_hedge(&self, inner: &Inner, timeout_at: Moment, now: Moment) -> Moment {
+        if self.kind == Kind::Plain || self.launched >= self.plan.max_attempts() {
+            return Moment::NEVER;
+        }
+        let delay = inner.hedge.delay(timeout_at.since(now), now);
+        delay.map_or(Moment::NEVER, |delay| now.plus(delay))
+    }
+
+    /// Books the end of an attempt with the policies and the listeners.
+    #[inline]
+    pub(super) fn land(
+        &mut self,
+        inner: &Inner,
+        flight: Flight,
+        hedge: bool,
+        (outcome, effect): (Outcome, Effect),
+        now: Moment,
+    ) -> AttemptRecord {
+        if let Some(admission) = flight.admission {
+            inner.circuit.end(admission, outcome, now, |transition| {
+                inner.emit(EventKind::Breaker(transition));
+            });
+        }
+        self.ended = now;
+        let start = if flight.start == UNREAD { now } else { flight.start };
+        let took = now.since(start);
+        if self.plan.on(Policy::Hedge) && tells_latency(outcome) {
+            inner.hedge.on_latency(took, now);
+        }
+        if self.plan.observes(Policy::AttemptTimeout) && nanos(took) > inner.plan.attempt_timeout() {
+            inner.emit(EventKind::Observed { policy: Policy::AttemptTimeout });
+        }
+        let number = flight.number;
+        inner.emit(EventKind::AttemptEnded { number, hedge, outcome, effect, took });
+        AttemptRecord {
+            number,
+            started_after: start.since(self.start),
+            took,
+            waited: std::time::Duration::ZERO,
+            outcome,
+            effect,
+            hedge,
+        }
+    }
+
+    /// Gives back what the call holds and tells that it has ended.
+    #[inline]
+    pub(super) fn finish(&mut self, inner: &Inner, stop: Stop, now: Moment) {
+        self.phase = Phase::Done;
+        if let Some(permit) = self.permit.take() {
+            inner.release(permit, now);
+        }
+        if self.plan.observes_any() || !inner.listeners.is_empty() {
+            self.tell_end(inner, stop, now);
+        }
+    }
+
+    #[cold]
+    fn tell_end(&self, inner: &Inner, stop: Stop, now: Moment) {
+        let took = now.since(self.start);
+        if self.plan.observes(Policy::Deadline) && nanos(took) > inner.plan.deadline() {
+            inner.emit(EventKind::Observed { policy: Policy::Deadline });
+        }
+        let (succeeded, attempts) = (stop == Stop::Succeeded, self.launched);
+        inner.emit(EventKind::CallEnded { stop, succeeded, attempts, took });
+    }
+
+    /// The ledger's answer to an extra attempt: a token, leave to go without one, or no.
+    pub(super) fn pay(
+        &self,
+        inner: &Inner,
+        extra: Extra,
+        now: Moment,
+    ) -> Option<Option<backstay_core::budget::Token>> {
+        if !self.plan.on(Policy::Budget) {
+            return Some(None);
+        }
+        let token = inner.budget.ledger().draw(extra, now);
+        if token.is_none() && self.plan.acts(Policy::Budget) {
+            return None;
+        }
+        if token.is_none() {
+            inner.emit(EventKind::Observed { policy: Policy::Budget });
+        }
+        Some(token)
+    }
+}
+
+/// An attempt that failed fast says nothing about how long an answer takes.
+fn tells_latency(outcome: Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Success | Outcome::Abandoned(Abandoned::DeadlinePassed | Abandoned::LostRace)
+    )
+}
+
+/// Whether a failure of this class may pass if the operation is tried again.
+pub(super) fn may_pass(class: Class) -> bool {
+    matches!(class, Class::Transient(_) | Class::Overloaded { .. })
+}
