@@ -36,7 +36,6 @@ macro_rules! tell {
 }
 
 impl Listener for TracingListener {
-    #[expect(clippy::too_many_lines, reason = "a table: one arm for each event")]
     fn on_event(&self, event: &Event<'_>) {
         let name = event.name;
         match event.kind {
@@ -109,7 +108,7 @@ impl Listener for TracingListener {
                 tell!(INFO: "backstay.reconfigured", pipeline = name, "options replaced");
             }
             EventKind::Admitted { waited } => {
-                tell!(TRACE: "backstay.admission.admitted", admission = name, waited_ms = ms(waited), "request taken in");
+                tell!(TRACE: "backstay.admission.admitted", admission = name, waited_ms = ms(waited), "request let in");
             }
             EventKind::Shed { reason } => {
                 tell!(DEBUG: "backstay.admission.shed", admission = name, reason = reason.name(), "request shed");
