@@ -1,3 +1,77 @@
-//! Backstay.
+//! Protects the calls to a dependency, in one fixed order that is hard to get wrong.
+//!
+//! A [`Pipeline`] gives each call a deadline, a place in a bulkhead, retries within a budget, a hedge, a circuit
+//! breaker and a time for each attempt. With nothing but a name it has defaults that hold without tuning. It
+//! repeats only what is safe to repeat: what certainly had no effect, or what the caller says is idempotent or
+//! carries a key. A call that fails says why, what was tried, and what it may have done. Everything that happens
+//! is one typed stream, for logs, metrics and tests.
+//!
+//! ```
+//! use std::time::Duration;
+//! use backstay::{Bulkhead, Pipeline, Reason};
+//!
+//! # struct Client;
+//! # impl Client { async fn charge(&self, _: &str) -> Result<u32, std::io::Error> { Ok(7) } }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (client, order) = (Client, "order-7");
+//! // Once for each dependency; clones share its state.
+//! let payments = Pipeline::builder("payments")
+//!     .deadline(Duration::from_secs(2))
+//!     .bulkhead(Bulkhead::limit(64))
+//!     .build()?;
+//!
+//! // The server does it once for each key, so it may be repeated.
+//! match payments.call_keyed(order, |_attempt| client.charge(order)).await {
+//!     Ok(receipt) => assert_eq!(receipt, 7),
+//!     Err(error) => match error.reason() {
+//!         Reason::Rejected(rejected) => println!("not sent: {rejected}"),
+//!         _ => println!("{error}; it may have happened: {:?}", error.effect()),
+//!     },
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to look
+//!
+//! | to | see |
+//! |---|---|
+//! | set up a dependency | [`PipelineBuilder`], [`Retry`], [`Backoff`], [`BudgetOptions`], [`Breaker`], [`Bulkhead`], [`Hedge`] |
+//! | make a call | [`Pipeline::call`], [`call_idempotent`](Pipeline::call_idempotent), [`call_keyed`](Pipeline::call_keyed), [`Attempt`] |
+//! | protect code that blocks | [`Pipeline::enter`] |
+//! | tell failures apart | [`Classify`], [`Class`], [`Effect`] |
+//! | handle a failed call | [`CallError`], [`Reason`], [`Rejected`], [`Stop`] |
+//! | pass a deadline on | [`deadline`] |
+//! | see and steer it while it runs | [`Pipeline::state`], [`Pipeline::reconfigure`], [`BreakerHandle`] |
+//! | see what it would cost at worst | [`Pipeline::explain`] |
+//! | hear what happens | [`Listener`], [`EventKind`], `telemetry` |
+//! | draw on the budget by hand, or share it | [`Budget`] |
+//!
+//! # Features
+//!
+//! All are on by default. Each only adds.
+//!
+//! | feature | what |
+//! |---|---|
+//! | `config` | [`Settings`] from TOML and JSON |
+//! | `tower` | a pipeline as a tower layer |
+//! | `http` | deadline, attempt and key headers; classification of HTTP responses; brings `tower` |
+//! | `admission` | a server's admission control as a tower layer; brings `http` |
+//! | `tracing` | `telemetry::TracingListener` |
+//! | `metrics` | `telemetry::MetricsListener` |
 
+#[doc(inline)]
 pub use backstay_call::*;
+
+/// Listeners for `tracing` and `metrics`.
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+pub mod telemetry {
+    #[doc(inline)]
+    pub use backstay_telemetry::*;
+}
+
+// The examples of the documents are tests.
+#[cfg(all(doctest, feature = "tracing", feature = "metrics"))]
+#[doc = include_str!("../../../docs/telemetry.md")]
+struct Telemetry;

@@ -4,11 +4,13 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use backstay_core::breaker::{Control, Transition};
+use backstay_core::breaker::Control;
 use backstay_core::{Effect, Outcome};
 
 use crate::error::Stop;
 use crate::policy::Policy;
+
+pub use backstay_core::breaker::{Cause, Transition};
 
 /// Hears what happens in a pipeline or an admission.
 ///
@@ -33,6 +35,13 @@ pub struct Event<'a> {
     pub name: &'a str,
     /// What happened.
     pub kind: EventKind,
+}
+
+impl<'a> Event<'a> {
+    /// An event made by hand, for the tests of a listener.
+    pub const fn new(name: &'a str, kind: EventKind) -> Self {
+        Self { name, kind }
+    }
 }
 
 /// What can happen.
@@ -198,7 +207,7 @@ impl Listeners {
 
     pub(crate) fn emit(&self, name: &str, kind: EventKind) {
         if !self.0.is_empty() {
-            self.tell(&Event { name, kind });
+            self.tell(&Event::new(name, kind));
         }
     }
 

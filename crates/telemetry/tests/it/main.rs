@@ -1,0 +1,8 @@
+//! What the listeners say, word for word.
+
+mod hear;
+mod metrics;
+mod page;
+mod samples;
+mod story;
+mod tracing;

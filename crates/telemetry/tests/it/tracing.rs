@@ -1,0 +1,61 @@
+use backstay_call::{Event, Listener};
+use backstay_telemetry::TracingListener;
+
+use crate::hear::events;
+use crate::samples::samples;
+use crate::story;
+
+/// TEL-2: the log of a pipeline, word for word.
+#[test]
+fn a_story_is_told_with_levels_and_fields() {
+    let told: Vec<String> = events(|| story::tell(TracingListener::new()))
+        .iter()
+        .map(|heard| format!("{} {}{}", heard.level, heard.name, heard.fields))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "TRACE backstay.attempt.started pipeline=payments number=1 hedge=false",
+            "TRACE backstay.attempt.ended pipeline=payments number=1 hedge=false outcome=ok effect=executed took_ms=250.0",
+            "TRACE backstay.call.ended pipeline=payments succeeded=true stop=succeeded attempts=1 took_ms=250.0",
+            "TRACE backstay.attempt.started pipeline=payments number=1 hedge=false",
+            "TRACE backstay.attempt.ended pipeline=payments number=1 hedge=false outcome=error effect=unknown took_ms=0.0",
+            "DEBUG backstay.retry.scheduled pipeline=payments number=2 wait_ms=50.0",
+            "TRACE backstay.attempt.started pipeline=payments number=2 hedge=false",
+            "TRACE backstay.attempt.ended pipeline=payments number=2 hedge=false outcome=ok effect=executed took_ms=0.0",
+            "TRACE backstay.call.ended pipeline=payments succeeded=true stop=succeeded attempts=2 took_ms=50.0",
+            "TRACE backstay.attempt.started pipeline=payments number=1 hedge=false",
+            "TRACE backstay.attempt.ended pipeline=payments number=1 hedge=false outcome=error effect=unknown took_ms=0.0",
+            "DEBUG backstay.call.ended pipeline=payments succeeded=false stop=effect attempts=1 took_ms=0.0",
+            "TRACE backstay.attempt.started pipeline=payments number=1 hedge=false",
+            "TRACE backstay.attempt.ended pipeline=payments number=1 hedge=false outcome=error effect=unknown took_ms=0.0",
+            "DEBUG backstay.call.ended pipeline=payments succeeded=false stop=effect attempts=1 took_ms=0.0",
+            "TRACE backstay.attempt.started pipeline=payments number=1 hedge=false",
+            "WARN backstay.breaker.changed pipeline=payments from=closed to=open cause=consecutive_failures count=3",
+            "TRACE backstay.attempt.ended pipeline=payments number=1 hedge=false outcome=error effect=unknown took_ms=0.0",
+            "DEBUG backstay.call.ended pipeline=payments succeeded=false stop=effect attempts=1 took_ms=0.0",
+            "DEBUG backstay.call.rejected pipeline=payments by=breaker",
+            "DEBUG backstay.call.ended pipeline=payments succeeded=false stop=rejected attempts=0 took_ms=0.0",
+            "INFO backstay.breaker.changed pipeline=payments from=open to=half_open cause=open_time_over",
+            "TRACE backstay.attempt.started pipeline=payments number=1 hedge=false",
+            "TRACE backstay.attempt.ended pipeline=payments number=1 hedge=false outcome=ok effect=executed took_ms=250.0",
+            "TRACE backstay.call.ended pipeline=payments succeeded=true stop=succeeded attempts=1 took_ms=250.0",
+            "TRACE backstay.attempt.started pipeline=payments number=1 hedge=false",
+            "INFO backstay.breaker.changed pipeline=payments from=half_open to=closed cause=probes_succeeded",
+            "TRACE backstay.attempt.ended pipeline=payments number=1 hedge=false outcome=ok effect=executed took_ms=250.0",
+            "TRACE backstay.call.ended pipeline=payments succeeded=true stop=succeeded attempts=1 took_ms=250.0",
+        ]
+    );
+}
+
+/// TEL-2: each kind of event is told once, by its own name, under one target.
+#[test]
+fn every_kind_of_event_is_told() {
+    for kind in samples() {
+        let heard = events(|| TracingListener::new().on_event(&Event::new("payments", kind)));
+        assert_eq!(heard.len(), 1, "{kind:?}");
+        assert_eq!(heard[0].target, "backstay");
+        assert_ne!(heard[0].name, "backstay.other", "{kind:?}");
+        assert!(heard[0].fields.contains("=payments"), "{kind:?}");
+    }
+}
