@@ -84,19 +84,8 @@ where
         let Some(_permit) = pay(run.as_ref().get_ref().inner()) else {
             return Err(error);
         };
-        fallback(&error).await.map_err(|_| error)
+        let answer = fallback(&error).await;
+        drop(permit);
+        answer.map_err(|_| error)
     }
-}
-
-/// A permit that pays for the fallback, or the leave to go without one.
-fn pay(inner: &Inner) -> Option<Option<ExtraPermit>> {
-    let plan = inner.plan.get();
-    if !plan.on(Policy::Budget) {
-        return Some(None);
-    }
-    let permit = inner.budget.draw(Extra::Retry, clock::now());
-    if permit.is_none() && plan.acts(Policy::Budget) {
-        return None;
-    }
-    Some(permit)
 }

@@ -58,9 +58,8 @@ impl Pipeline {
 
     /// A pipeline with no policy but those that are added.
     pub fn empty(name: impl Into<String>) -> PipelineBuilder {
-        let mut settings = Settings::default();
-        settings.off = crate::policy::Policy::ALL.to_vec();
-        PipelineBuilder::new(name.into(), settings)
+        let off = crate::policy::Policy::ALL.to_vec();
+        PipelineBuilder::new(name.into(), Settings { off, ..Settings::default() })
     }
 
     /// The name it was built with.

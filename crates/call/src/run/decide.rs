@@ -9,7 +9,7 @@ use backstay_core::{Abandoned, Class, Effect, Moment, Outcome, Pushback};
 
 use super::Step;
 use super::flight::{Hedged, Last, Rare};
-use super::state::{Kind, Phase, Running, State, may_pass};
+use super::state::{Kind, Phase, Running, State, Unpaid, may_pass};
 use crate::attempt::{Attempt, AttemptRecord};
 use crate::deadline::Scope;
 use crate::error::{CallError, Reason, Rejected, Stop};
@@ -186,7 +186,7 @@ pub(super) fn after_failure<Fut, T, E>(
     }
     let hedge_was_due = std::mem::replace(&mut state.hedge_at, Moment::NEVER) != Moment::NEVER;
     if hedge_was_due && pushback == Pushback::Unstated {
-        if let Some(token) = pay_for_hedge(inner, state, now) {
+        if let Ok(token) = pay_for_hedge(inner, state, now) {
             rare.token = token;
             return Next::Now;
         }
@@ -225,7 +225,7 @@ fn pause<Fut, T, E>(
     } else if wait > most {
         return Next::Stop(Stop::Deadline);
     }
-    let Some(token) = state.pay(inner, Extra::Retry, now) else {
+    let Ok(token) = state.pay(inner, Extra::Retry, now) else {
         return Next::Stop(Stop::Budget);
     };
     rare.token = token;
@@ -245,7 +245,7 @@ pub(super) fn send_hedge<Op, Fut, T, E>(
 ) where
     Op: Fn(Attempt) -> Fut,
 {
-    let Some(token) = pay_for_hedge(inner, state, now) else { return };
+    let Ok(token) = pay_for_hedge(inner, state, now) else { return };
     let flight = match state.take_off(inner, true, now) {
         Ok(flight) => flight,
         Err((_, rejected)) => {
@@ -263,13 +263,13 @@ pub(super) fn send_hedge<Op, Fut, T, E>(
     state.running = Running::Ours;
 }
 
-fn pay_for_hedge(inner: &Inner, state: &State, now: Moment) -> Option<Option<Token>> {
+fn pay_for_hedge(inner: &Inner, state: &State, now: Moment) -> Result<Option<Token>, Unpaid> {
     if state.plan.observes(Policy::Hedge) {
         inner.emit(EventKind::Observed { policy: Policy::Hedge });
-        return None;
+        return Err(Unpaid);
     }
     let paid = state.pay(inner, Extra::Hedge, now);
-    if paid.is_none() {
+    if paid.is_err() {
         inner.emit(EventKind::HedgeSuppressed { by: Policy::Budget });
     }
     paid

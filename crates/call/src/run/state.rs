@@ -1,5 +1,5 @@
 use backstay_core::breaker::{Admission, Rejection};
-use backstay_core::budget::Extra;
+use backstay_core::budget::{Extra, Token};
 use backstay_core::bulkhead::Permit;
 use backstay_core::{Abandoned, Class, Effect, Moment, Outcome};
 
@@ -285,20 +285,23 @@ impl State {
         inner: &Inner,
         extra: Extra,
         now: Moment,
-    ) -> Option<Option<backstay_core::budget::Token>> {
+    ) -> Result<Option<Token>, Unpaid> {
         if !self.plan.on(Policy::Budget) {
-            return Some(None);
+            return Ok(None);
         }
         let token = inner.budget.ledger().draw(extra, now);
         if token.is_none() && self.plan.acts(Policy::Budget) {
-            return None;
+            return Err(Unpaid);
         }
         if token.is_none() {
             inner.emit(EventKind::Observed { policy: Policy::Budget });
         }
-        Some(token)
+        Ok(token)
     }
 }
+
+/// The budget is used up.
+pub(super) struct Unpaid;
 
 /// An attempt that failed fast says nothing about how long an answer takes.
 fn tells_latency(outcome: Outcome) -> bool {

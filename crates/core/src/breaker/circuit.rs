@@ -158,6 +158,7 @@ impl Circuit {
 
     /// Gives an admission back with how the call ended.
     #[inline]
+    #[expect(clippy::needless_pass_by_value, reason = "an admission is given back once")]
     pub fn end(
         &self,
         admission: Admission,
@@ -529,7 +530,7 @@ fn parity(word: Word) -> usize {
 
 fn in_a_row(packed: u64, epoch: u32) -> u32 {
     if (packed >> 32) as u32 == epoch {
-        packed as u32
+        (packed & u64::from(u32::MAX)) as u32
     } else {
         0
     }

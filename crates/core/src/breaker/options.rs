@@ -203,7 +203,7 @@ impl Breaker {
                     return Err(Invalid::new(
                         at("minimum_calls"),
                         self.minimum_calls,
-                        format!("must be at most {}.window.calls = {calls}", field),
+                        format!("must be at most {field}.window.calls = {calls}"),
                     ));
                 }
             }

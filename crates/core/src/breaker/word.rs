@@ -68,6 +68,6 @@ impl Word {
     }
 
     pub(super) fn next_generation(self) -> Self {
-        Self(self.0 & !0x00FF_FF00 | (self.generation() + 1 & 0xFFFF) << 8)
+        Self(self.0 & !0x00FF_FF00 | ((self.generation() + 1) & 0xFFFF) << 8)
     }
 }
