@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use backstay::{Breaker, Bulkhead, Hedge, Pipeline, PipelineBuilder, Retry};
 
-use super::{ATTEMPT_TIMEOUT, ATTEMPTS, BULKHEAD, DEADLINE, Failed, Group, Run, failing_operation, operation};
+use super::{
+    ATTEMPT_TIMEOUT, ATTEMPTS, BULKHEAD, DEADLINE, Failed, Group, Run, failing_operation, operation,
+};
 
 const NAME: &str = "backstay";
 
@@ -14,12 +16,22 @@ const FAILURES: usize = 20;
 
 pub(crate) fn runs() -> Vec<Run> {
     vec![
-        Run::shared(NAME, Group::BreakerClosed, async || build(breaker()), passes),
+        Run::shared(
+            NAME,
+            Group::BreakerClosed,
+            async || build(breaker()),
+            passes,
+        ),
         Run::alone(NAME, Group::BreakerOpen, async || open().await, refuses),
         Run::alone(NAME, Group::RetryUnused, async || build(retry()), passes),
         Run::alone(NAME, Group::Timeout, async || build(timeout()), passes),
         Run::alone(NAME, Group::Bulkhead, async || build(bulkhead()), passes),
-        Run::alone(NAME, Group::Hedge, async || build(hedge()), passes_idempotent),
+        Run::alone(
+            NAME,
+            Group::Hedge,
+            async || build(hedge()),
+            passes_idempotent,
+        ),
         Run::shared(
             "backstay (5: deadline > bulkhead > retry > breaker > timeout)",
             Group::Stack,
@@ -83,5 +95,7 @@ async fn passes_idempotent(pipeline: &mut Pipeline) -> bool {
 
 async fn refuses(pipeline: &mut Pipeline) -> bool {
     let answer = black_box(pipeline.call(|_| operation()).await);
-    answer.is_err_and(|error| !matches!(error.operation(), Some(Failed::Operation)) && error.rejected().is_some())
+    answer.is_err_and(|error| {
+        !matches!(error.operation(), Some(Failed::Operation)) && error.rejected().is_some()
+    })
 }

@@ -38,7 +38,8 @@ impl SharedPlan {
 
     pub(crate) fn set(&self, settings: &Settings) {
         self.deadline.store(nanos(settings.deadline), Relaxed);
-        self.attempt_timeout.store(settings.attempt_timeout.map_or(u64::MAX, nanos), Relaxed);
+        self.attempt_timeout
+            .store(settings.attempt_timeout.map_or(u64::MAX, nanos), Relaxed);
         self.word.store(Plan::new(settings).0, Relaxed);
     }
 

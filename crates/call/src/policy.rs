@@ -72,7 +72,6 @@ impl Policies {
     pub(crate) const fn bits(self) -> u8 {
         self.0
     }
-
 }
 
 impl FromIterator<Policy> for Policies {

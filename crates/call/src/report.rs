@@ -5,7 +5,6 @@ use std::pin::pin;
 use backstay_core::budget::Extra;
 
 use crate::attempt::{Attempt, Attempts};
-use crate::budget::ExtraPermit;
 use crate::classify::Classify;
 use crate::clock;
 use crate::error::CallError;
@@ -81,9 +80,15 @@ where
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        let Some(_permit) = pay(run.as_ref().get_ref().inner()) else {
-            return Err(error);
-        };
+        let inner = run.as_ref().get_ref().inner();
+        let plan = inner.plan.get();
+        let mut permit = None;
+        if plan.on(Policy::Budget) {
+            permit = inner.budget.draw(Extra::Retry, clock::now());
+            if permit.is_none() && plan.acts(Policy::Budget) {
+                return Err(error);
+            }
+        }
         let answer = fallback(&error).await;
         drop(permit);
         answer.map_err(|_| error)

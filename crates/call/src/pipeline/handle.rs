@@ -84,7 +84,8 @@ impl Pipeline {
     pub fn state(&self) -> PipelineState {
         let inner = self.inner();
         let (plan, now) = (inner.plan.get(), clock::now());
-        let deadline = Duration::from_nanos(inner.plan.attempt_timeout().min(inner.plan.deadline()));
+        let deadline =
+            Duration::from_nanos(inner.plan.attempt_timeout().min(inner.plan.deadline()));
         PipelineState {
             breaker: plan.on(Policy::Breaker).then(|| self.breaker().state()),
             budget: plan.on(Policy::Budget).then(|| inner.budget.snapshot()),

@@ -59,7 +59,13 @@ impl Pipeline {
     /// A pipeline with no policy but those that are added.
     pub fn empty(name: impl Into<String>) -> PipelineBuilder {
         let off = crate::policy::Policy::ALL.to_vec();
-        PipelineBuilder::new(name.into(), Settings { off, ..Settings::default() })
+        PipelineBuilder::new(
+            name.into(),
+            Settings {
+                off,
+                ..Settings::default()
+            },
+        )
     }
 
     /// The name it was built with.

@@ -55,7 +55,9 @@ pub(super) fn queue_up<Fut, T, E>(
         Entry::Refused(refusal) => refusal,
     };
     if observes {
-        inner.emit(EventKind::Observed { policy: Policy::Bulkhead });
+        inner.emit(EventKind::Observed {
+            policy: Policy::Bulkhead,
+        });
         return Step::Go;
     }
     Step::End(refuse(inner, state, rare, refusal))
@@ -73,7 +75,10 @@ pub(super) fn refuse<Fut, T, E>(
         _ => Some(inner.gate.expected_wait()),
     };
     let now = state.now();
-    let rejected = Rejected::Bulkhead { refusal, retry_after };
+    let rejected = Rejected::Bulkhead {
+        refusal,
+        retry_after,
+    };
     conclude(inner, state, rare, Stop::Rejected, Some(rejected), now)
 }
 
@@ -89,10 +94,10 @@ pub(super) fn conclude<Fut, T, E>(
 ) -> Result<T, CallError<E>> {
     let mut rare = std::mem::take(&mut **rare.get_or_insert_default());
     refund(inner, rare.token.take(), now);
-    if let Some(rejected) = rejected.as_ref().filter(|_| state.launched == 0) {
-        if let Some(by) = rejected.by() {
-            inner.emit(EventKind::Rejected { by });
-        }
+    if let Some(rejected) = rejected.as_ref().filter(|_| state.launched == 0)
+        && let Some(by) = rejected.by()
+    {
+        inner.emit(EventKind::Rejected { by });
     }
     state.finish(inner, stop, now);
     let reason = match (rare.last, rejected) {
@@ -101,7 +106,12 @@ pub(super) fn conclude<Fut, T, E>(
         (None, Some(rejected)) => Reason::Rejected(rejected),
         (Some(Last::TimedOut) | None, _) => Reason::TimedOut,
     };
-    Err(CallError { reason, stop, effect: rare.effect, attempts: rare.attempts })
+    Err(CallError {
+        reason,
+        stop,
+        effect: rare.effect,
+        attempts: rare.attempts,
+    })
 }
 
 /// Keeps the end of the first attempt.
@@ -134,7 +144,11 @@ pub(super) fn arrive<Fut, T, E>(
         return None;
     }
     let succeeded = known.last_class == Class::Success;
-    let stop = if succeeded { Stop::Succeeded } else { Stop::Permanent };
+    let stop = if succeeded {
+        Stop::Succeeded
+    } else {
+        Stop::Permanent
+    };
     let lost = (Outcome::Abandoned(Abandoned::LostRace), Effect::Unknown);
     if let Some(flight) = state.flight.take() {
         let mut record = state.land(inner, flight, false, lost, now);
@@ -185,14 +199,17 @@ pub(super) fn after_failure<Fut, T, E>(
         return Next::Stop(Stop::Attempts);
     }
     let hedge_was_due = std::mem::replace(&mut state.hedge_at, Moment::NEVER) != Moment::NEVER;
-    if hedge_was_due && pushback == Pushback::Unstated {
-        if let Ok(token) = pay_for_hedge(inner, state, now) {
-            rare.token = token;
-            return Next::Now;
-        }
+    if hedge_was_due
+        && pushback == Pushback::Unstated
+        && let Ok(token) = pay_for_hedge(inner, state, now)
+    {
+        rare.token = token;
+        return Next::Now;
     }
     if state.plan.observes(Policy::Retry) {
-        inner.emit(EventKind::Observed { policy: Policy::Retry });
+        inner.emit(EventKind::Observed {
+            policy: Policy::Retry,
+        });
     }
     if !state.plan.acts(Policy::Retry) {
         return Next::Stop(Stop::Attempts);
@@ -210,11 +227,16 @@ fn pause<Fut, T, E>(
     let most = if state.deadline == Moment::NEVER {
         Duration::MAX
     } else {
-        state.deadline.since(now).saturating_sub(state.plan.min_time())
+        state
+            .deadline
+            .since(now)
+            .saturating_sub(state.plan.min_time())
     };
     let settings = inner.settings.load();
-    rare.backoff =
-        settings.retry.waits().delay(state.launched, rare.backoff, fastrand::u64(..));
+    rare.backoff = settings
+        .retry
+        .waits()
+        .delay(state.launched, rare.backoff, fastrand::u64(..));
     let mut wait = rare.backoff;
     if let Pushback::After(asked) = pushback {
         if asked > most {
@@ -231,7 +253,10 @@ fn pause<Fut, T, E>(
     rare.token = token;
     rare.waited = wait;
     rare.until = now.plus(wait);
-    inner.emit(EventKind::RetryScheduled { number: state.launched + 1, wait });
+    inner.emit(EventKind::RetryScheduled {
+        number: state.launched + 1,
+        wait,
+    });
     Next::Pause
 }
 
@@ -245,7 +270,9 @@ pub(super) fn send_hedge<Op, Fut, T, E>(
 ) where
     Op: Fn(Attempt) -> Fut,
 {
-    let Ok(token) = pay_for_hedge(inner, state, now) else { return };
+    let Ok(token) = pay_for_hedge(inner, state, now) else {
+        return;
+    };
     let flight = match state.take_off(inner, true, now) {
         Ok(flight) => flight,
         Err((_, rejected)) => {
@@ -257,7 +284,11 @@ pub(super) fn send_hedge<Op, Fut, T, E>(
         }
     };
     let attempt = state.attempt(&flight);
-    let hedge = rare.hedge.insert(Hedged { work: None, flight, token });
+    let hedge = rare.hedge.insert(Hedged {
+        work: None,
+        flight,
+        token,
+    });
     state.running = Running::Hedge;
     hedge.work = Some(Box::pin(call(op, attempt)));
     state.running = Running::Ours;
@@ -265,7 +296,9 @@ pub(super) fn send_hedge<Op, Fut, T, E>(
 
 fn pay_for_hedge(inner: &Inner, state: &State, now: Moment) -> Result<Option<Token>, Unpaid> {
     if state.plan.observes(Policy::Hedge) {
-        inner.emit(EventKind::Observed { policy: Policy::Hedge });
+        inner.emit(EventKind::Observed {
+            policy: Policy::Hedge,
+        });
         return Err(Unpaid);
     }
     let paid = state.pay(inner, Extra::Hedge, now);

@@ -30,7 +30,10 @@ use crate::inner::Inner;
 use crate::key::Key;
 use crate::plan::nanos;
 use crate::policy::Policy;
-use decide::{Next, after_failure, arrive, book, call, conclude, queue_up, refund, refuse, send_hedge, settle, wake};
+use decide::{
+    Next, after_failure, arrive, book, call, conclude, queue_up, refund, refuse, send_hedge,
+    settle, wake,
+};
 use flight::{Flight, Last, Rare};
 pub(crate) use state::Kind;
 use state::{Phase, Running, State};
@@ -81,7 +84,15 @@ impl<P: Deref<Target = Inner>, Op, Fut, C, T, E> Run<P, Op, Fut, C, T, E> {
     #[inline]
     pub(crate) fn new(inner: P, op: Op, classify: C, kind: Kind, key: Option<Key>) -> Self {
         let state = State::new(kind, key);
-        Self { inner, op, classify, state, rare: None, first: None, timer: Timer::new() }
+        Self {
+            inner,
+            op,
+            classify,
+            state,
+            rare: None,
+            first: None,
+            timer: Timer::new(),
+        }
     }
 
     /// Gives this call at most `time` in all, counted from its first poll, if the pipeline gives it more.
@@ -156,7 +167,10 @@ impl<P: Deref<Target = Inner>, Op, Fut, C, T, E> Run<P, Op, Fut, C, T, E> {
         }
         state.phase = Phase::Done;
         let took = now.since(state.start);
-        inner.emit(EventKind::CallDropped { attempts: state.launched, took });
+        inner.emit(EventKind::CallDropped {
+            attempts: state.launched,
+            took,
+        });
     }
 }
 
@@ -210,18 +224,20 @@ where
         let (inner, state) = (&**this.inner, this.state);
         state.begin(inner);
         state.phase = Phase::Ready;
-        if let Some(key) = &state.key {
-            if let Err(invalid) = key.check() {
-                let rejected = Rejected::Key(Box::new(invalid));
-                let now = state.now();
-                let stop = Stop::Rejected;
-                return Step::End(conclude(inner, state, this.rare, stop, Some(rejected), now));
-            }
+        if let Some(key) = &state.key
+            && let Err(invalid) = key.check()
+        {
+            let rejected = Rejected::Key(Box::new(invalid));
+            let now = state.now();
+            let stop = Stop::Rejected;
+            return Step::End(conclude(inner, state, this.rare, stop, Some(rejected), now));
         }
         if !state.plan.on(Policy::Bulkhead) {
             return Step::Go;
         }
-        let entry = inner.gate.enter(1, state.start, state.deadline, || cx.waker().clone());
+        let entry = inner
+            .gate
+            .enter(1, state.start, state.deadline, || cx.waker().clone());
         if let Entry::Admitted(permit) = entry {
             state.permit = Some(permit);
             return Step::Go;
@@ -238,13 +254,18 @@ where
             state.phase = Phase::Ready;
             return Step::Go;
         };
-        let refusal = match inner.gate.poll(ticket, |waker| waker.clone_from(cx.waker())) {
+        let refusal = match inner
+            .gate
+            .poll(ticket, |waker| waker.clone_from(cx.waker()))
+        {
             Turn::Admitted(permit) => {
                 rare.ticket = None;
                 state.permit = Some(permit);
                 state.phase = Phase::Ready;
                 rare.waited = state.now().since(state.start);
-                inner.emit(EventKind::Unqueued { waited: rare.waited });
+                inner.emit(EventKind::Unqueued {
+                    waited: rare.waited,
+                });
                 return Step::Go;
             }
             Turn::Shed => {
@@ -269,7 +290,11 @@ where
     fn send(self: Pin<&mut Self>) -> Step<T, E> {
         let mut this = self.project();
         let (inner, state) = (&**this.inner, this.state);
-        let now = if this.rare.is_none() { state.start } else { state.now() };
+        let now = if this.rare.is_none() {
+            state.start
+        } else {
+            state.now()
+        };
         match state.take_off(inner, false, now) {
             Ok(flight) => {
                 let attempt = state.attempt(&flight);
@@ -294,10 +319,10 @@ where
         if let Some(step) = self.as_mut().poll_first(cx) {
             return step;
         }
-        if self.rare.is_some() {
-            if let Some(step) = self.as_mut().poll_hedge(cx) {
-                return step;
-            }
+        if self.rare.is_some()
+            && let Some(step) = self.as_mut().poll_hedge(cx)
+        {
+            return step;
         }
         self.wait_in_flight(cx)
     }
@@ -307,7 +332,10 @@ where
         let mut this = self.project();
         let (inner, state) = (&**this.inner, this.state);
         let work = this.first.as_mut().as_pin_mut()?;
-        let deadline = state.flight.as_ref().map_or(Moment::NEVER, |flight| flight.timeout_at);
+        let deadline = state
+            .flight
+            .as_ref()
+            .map_or(Moment::NEVER, |flight| flight.timeout_at);
         state.running = Running::First;
         let polled = {
             let _scope = Scope::enter(deadline);
@@ -324,11 +352,12 @@ where
         let flight = state.flight.take()?;
         let now = state.now();
         let record = state.land(inner, flight, false, (class.outcome(), class.effect()), now);
-        if class == Class::Success && this.rare.is_none() {
-            if let Ok(value) = result {
-                state.finish(inner, Stop::Succeeded, now);
-                return Some(Step::End(Ok(value)));
-            }
+        if class == Class::Success
+            && this.rare.is_none()
+            && let Ok(value) = result
+        {
+            state.finish(inner, Stop::Succeeded, now);
+            return Some(Step::End(Ok(value)));
         }
         let last = (Last::Answer(result), class);
         book(inner, this.rare.get_or_insert_default(), record, last, now);
@@ -429,7 +458,10 @@ where
     fn see_to_due(self: Pin<&mut Self>, now: Moment) {
         let mut this = self.project();
         let (inner, state) = (&**this.inner, this.state);
-        let passed = (Outcome::Abandoned(Abandoned::DeadlinePassed), Effect::Unknown);
+        let passed = (
+            Outcome::Abandoned(Abandoned::DeadlinePassed),
+            Effect::Unknown,
+        );
         if let Some(flight) = &mut state.flight {
             note_slow(inner, flight, now);
         }
@@ -454,21 +486,31 @@ where
         }
         if now >= state.hedge_at && state.flight.is_some() {
             state.hedge_at = Moment::NEVER;
-            send_hedge(inner, state, this.rare.get_or_insert_default(), this.op, now);
+            send_hedge(
+                inner,
+                state,
+                this.rare.get_or_insert_default(),
+                this.op,
+                now,
+            );
         }
     }
 }
 
 fn slow_at(inner: &Inner, flight: &Flight) -> Moment {
     let admission = flight.admission.as_ref();
-    admission.and_then(|admission| inner.circuit.slow_at(admission)).unwrap_or(Moment::NEVER)
+    admission
+        .and_then(|admission| inner.circuit.slow_at(admission))
+        .unwrap_or(Moment::NEVER)
 }
 
 fn note_slow(inner: &Inner, flight: &mut Flight, now: Moment) {
-    if now >= slow_at(inner, flight) {
-        if let Some(admission) = &mut flight.admission {
-            inner.circuit.on_slow(admission, now, |change| inner.emit(EventKind::Breaker(change)));
-        }
+    if now >= slow_at(inner, flight)
+        && let Some(admission) = &mut flight.admission
+    {
+        inner.circuit.on_slow(admission, now, |change| {
+            inner.emit(EventKind::Breaker(change));
+        });
     }
 }
 

@@ -105,7 +105,9 @@ impl State {
         }
         self.deadline = around.min(self.start.plus_nanos(self.own_deadline));
         if self.plan.acts(Policy::Deadline) {
-            self.deadline = self.deadline.min(self.start.plus_nanos(inner.plan.deadline()));
+            self.deadline = self
+                .deadline
+                .min(self.start.plus_nanos(inner.plan.deadline()));
         }
         if self.plan.on(Policy::Budget) && self.plan.max_attempts() > 1 {
             inner.budget.ledger().on_call(self.start);
@@ -162,10 +164,22 @@ impl State {
         self.launched += 1;
         let timeout_at = self.timeout_at(inner, hedge, now);
         if self.plan.on(Policy::Hedge) {
-            self.hedge_at = if hedge { Moment::NEVER } else { self.when_to_hedge(inner, timeout_at, now) };
+            self.hedge_at = if hedge {
+                Moment::NEVER
+            } else {
+                self.when_to_hedge(inner, timeout_at, now)
+            };
         }
-        inner.emit(EventKind::AttemptStarted { number: self.launched, hedge });
-        Ok(Flight { number: self.launched, start: now, timeout_at, admission })
+        inner.emit(EventKind::AttemptStarted {
+            number: self.launched,
+            hedge,
+        });
+        Ok(Flight {
+            number: self.launched,
+            start: now,
+            timeout_at,
+            admission,
+        })
     }
 
     #[cold]
@@ -174,20 +188,29 @@ impl State {
         inner: &Inner,
         now: Moment,
     ) -> Result<Option<Admission>, (Stop, Rejected)> {
-        match inner.circuit.admit(now, |change| inner.emit(EventKind::Breaker(change))) {
+        match inner
+            .circuit
+            .admit(now, |change| inner.emit(EventKind::Breaker(change)))
+        {
             Ok(admission) => Ok(Some(admission)),
             Err(rejection) if self.plan.observes(Policy::Breaker) || rejection.observed() => {
-                inner.emit(EventKind::Observed { policy: Policy::Breaker });
+                inner.emit(EventKind::Observed {
+                    policy: Policy::Breaker,
+                });
                 Ok(None)
             }
-            Err(Rejection { phase, retry_after, .. }) => {
-                Err((Stop::Rejected, Rejected::BreakerOpen { phase, retry_after }))
-            }
+            Err(Rejection {
+                phase, retry_after, ..
+            }) => Err((Stop::Rejected, Rejected::BreakerOpen { phase, retry_after })),
         }
     }
 
     pub(super) fn attempt(&self, flight: &Flight) -> Attempt {
-        Attempt { number: flight.number, deadline: flight.timeout_at, key: self.key.clone() }
+        Attempt {
+            number: flight.number,
+            deadline: flight.timeout_at,
+            key: self.key.clone(),
+        }
     }
 
     #[inline]
@@ -236,16 +259,29 @@ impl State {
             });
         }
         self.ended = now;
-        let start = if flight.start == UNREAD { now } else { flight.start };
+        let start = if flight.start == UNREAD {
+            now
+        } else {
+            flight.start
+        };
         let took = now.since(start);
         if self.plan.on(Policy::Hedge) && tells_latency(outcome) {
             inner.hedge.on_latency(took, now);
         }
-        if self.plan.observes(Policy::AttemptTimeout) && nanos(took) > inner.plan.attempt_timeout() {
-            inner.emit(EventKind::Observed { policy: Policy::AttemptTimeout });
+        if self.plan.observes(Policy::AttemptTimeout) && nanos(took) > inner.plan.attempt_timeout()
+        {
+            inner.emit(EventKind::Observed {
+                policy: Policy::AttemptTimeout,
+            });
         }
         let number = flight.number;
-        inner.emit(EventKind::AttemptEnded { number, hedge, outcome, effect, took });
+        inner.emit(EventKind::AttemptEnded {
+            number,
+            hedge,
+            outcome,
+            effect,
+            took,
+        });
         AttemptRecord {
             number,
             started_after: start.since(self.start),
@@ -273,10 +309,17 @@ impl State {
     fn tell_end(&self, inner: &Inner, stop: Stop, now: Moment) {
         let took = now.since(self.start);
         if self.plan.observes(Policy::Deadline) && nanos(took) > inner.plan.deadline() {
-            inner.emit(EventKind::Observed { policy: Policy::Deadline });
+            inner.emit(EventKind::Observed {
+                policy: Policy::Deadline,
+            });
         }
         let (succeeded, attempts) = (stop == Stop::Succeeded, self.launched);
-        inner.emit(EventKind::CallEnded { stop, succeeded, attempts, took });
+        inner.emit(EventKind::CallEnded {
+            stop,
+            succeeded,
+            attempts,
+            took,
+        });
     }
 
     /// The ledger's answer to an extra attempt: a token, leave to go without one, or no.
@@ -294,7 +337,9 @@ impl State {
             return Err(Unpaid);
         }
         if token.is_none() {
-            inner.emit(EventKind::Observed { policy: Policy::Budget });
+            inner.emit(EventKind::Observed {
+                policy: Policy::Budget,
+            });
         }
         Ok(token)
     }

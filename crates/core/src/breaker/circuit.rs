@@ -158,7 +158,10 @@ impl Circuit {
 
     /// Gives an admission back with how the call ended.
     #[inline]
-    #[expect(clippy::needless_pass_by_value, reason = "an admission is given back once")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an admission is given back once"
+    )]
     pub fn end(
         &self,
         admission: Admission,
@@ -528,9 +531,13 @@ fn parity(word: Word) -> usize {
     usize::from(word.generation() & 1 == 1)
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lower half is the count"
+)]
 fn in_a_row(packed: u64, epoch: u32) -> u32 {
     if (packed >> 32) as u32 == epoch {
-        (packed & u64::from(u32::MAX)) as u32
+        packed as u32
     } else {
         0
     }

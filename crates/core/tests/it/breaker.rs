@@ -157,7 +157,9 @@ fn at(ms: u64) -> Moment {
 fn rejected(rejection: Rejection) -> Answer {
     Answer::Rejected {
         rejected: phase_name(rejection.phase).to_owned(),
-        retry_after_ms: rejection.retry_after.map(|time| time.as_millis() as u64),
+        retry_after_ms: rejection
+            .retry_after
+            .map(|time| u64::try_from(time.as_millis()).unwrap()),
     }
 }
 
