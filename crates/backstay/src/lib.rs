@@ -72,6 +72,10 @@ pub mod telemetry {
 }
 
 // The examples of the documents are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 #[cfg(all(doctest, feature = "tracing", feature = "metrics"))]
 #[doc = include_str!("../../../docs/telemetry.md")]
 struct Telemetry;

@@ -159,7 +159,7 @@ fn rejected(rejection: Rejection) -> Answer {
         rejected: phase_name(rejection.phase).to_owned(),
         retry_after_ms: rejection
             .retry_after
-            .map(|time| u64::try_from(time.as_millis()).unwrap()),
+            .map(|time| u64::try_from(time.as_millis()).expect("short times")),
     }
 }
 
