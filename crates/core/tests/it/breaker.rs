@@ -131,7 +131,7 @@ impl Player {
     }
 }
 
-/// CALL-5, CALL-6, CALL-7, CALL-8, CALL-9, CALL-10: the breaker decides as the vectors say.
+/// CALL-3, CALL-5, CALL-6, CALL-7, CALL-8, CALL-9, CALL-10: the breaker decides as the vectors say.
 #[test]
 fn breaker_vectors() {
     let vectors: Vectors =
