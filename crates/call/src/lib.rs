@@ -5,6 +5,8 @@ mod attempt;
 mod budget;
 mod classify;
 mod clock;
+#[cfg(feature = "config")]
+mod config;
 pub mod deadline;
 mod error;
 pub mod event;
@@ -22,6 +24,8 @@ mod settings;
 pub use attempt::{Attempt, AttemptRecord, Attempts};
 pub use budget::{Budget, ExtraPermit};
 pub use classify::{AnyError, Classify};
+#[cfg(feature = "config")]
+pub use config::{Config, ConfigError};
 pub use error::{CallError, Reason, Rejected, Stop};
 pub use event::{Event, EventKind, Listener};
 pub use guard::Entered;
