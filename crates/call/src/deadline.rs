@@ -1,6 +1,6 @@
 //! The deadline of the work that is being done now, handed down without an argument.
 //!
-//! A pipeline sets it around each attempt, [`Admission`](crate::Admission) around each handler; a pipeline
+//! A pipeline sets it around each attempt, `Admission` around each handler; a pipeline
 //! that is called inside takes the shorter of it and its own. It follows the polling of one future: a task
 //! that is spawned begins without one, so pass [`remaining`] to it where it works for the same caller.
 
