@@ -9,6 +9,7 @@ use crate::budget::ExtraPermit;
 use crate::classify::Classify;
 use crate::clock;
 use crate::error::CallError;
+use crate::event::EventKind;
 use crate::inner::Inner;
 use crate::policy::Policy;
 use crate::run::Run;
@@ -95,8 +96,13 @@ fn pay(inner: &Inner) -> Option<Option<ExtraPermit>> {
         return Some(None);
     }
     let permit = inner.budget.draw(Extra::Retry, clock::now());
-    if permit.is_none() && plan.acts(Policy::Budget) {
-        return None;
+    if permit.is_none() {
+        if plan.acts(Policy::Budget) {
+            return None;
+        }
+        inner.emit(EventKind::Observed {
+            policy: Policy::Budget,
+        });
     }
     Some(permit)
 }
