@@ -20,6 +20,14 @@ pub(super) struct Flight {
 }
 
 impl Flight {
+    /// Says when it began, where the clock was not read then.
+    pub(super) fn begin(&mut self, at: Moment) {
+        self.start = at;
+        if let Some(admission) = &mut self.admission {
+            admission.began(at);
+        }
+    }
+
     pub(super) fn due_at(&self) -> Moment {
         self.timeout_at.min(self.slow_at)
     }

@@ -65,6 +65,8 @@ pub(super) struct Head<P, T, E> {
     pub(super) effect: Effect,
     pub(super) last: Option<Last<T, E>>,
     pub(super) last_class: Class,
+    /// The strictest word of the attempts since the last pause.
+    pub(super) pushback: Pushback,
 }
 
 /// How the last attempt ended.
@@ -80,6 +82,9 @@ pub(super) enum Next {
     Now,
     Pause(Moment),
 }
+
+/// A call without a deadline waits no longer than this for a dependency that asks it to: as long as any backoff.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// No time was read yet. Calls that need none at their start read it when they wait or end.
 const UNREAD: Moment = Moment::from_nanos(0);
@@ -108,6 +113,7 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
             effect: Effect::NotExecuted,
             last: None,
             last_class: Class::Success,
+            pushback: Pushback::Unstated,
         }
     }
 
@@ -131,9 +137,6 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
             deadline = deadline.min(self.start.plus(Duration::from_nanos(self.plan.deadline)));
         }
         self.deadline = deadline;
-        if self.plan.on(Policy::Budget) && self.plan.max_attempts > 1 {
-            self.inner.budget.ledger().on_call(self.start);
-        }
         match &self.key {
             Some(key) => key.check().map_err(Rejected::Key),
             None => Ok(()),
@@ -154,7 +157,7 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
         if self.start == UNREAD {
             let now = self.now();
             if let Some(flight) = flight {
-                flight.start = now;
+                flight.begin(now);
             }
         }
     }
@@ -195,6 +198,10 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
         let slow_at = admission
             .as_ref()
             .and_then(|admission| self.inner.circuit.slow_at(admission));
+        // What is refused adds no load, so it earns no extra load either.
+        if self.launched == 0 && self.plan.on(Policy::Budget) {
+            self.inner.budget.ledger().on_call(now);
+        }
         self.launched += 1;
         let timeout_at = self.timeout_at(hedge, now);
         self.hedge_at = if hedge {
@@ -256,6 +263,18 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
         delay.map_or(Moment::NEVER, |delay| now.plus(delay))
     }
 
+    /// Notes what a result means for the attempts to come.
+    pub(super) fn learn(&mut self, class: Class) {
+        self.last_class = class;
+        if let Class::Overloaded { pushback, .. } = class {
+            self.pushback = match (self.pushback, pushback) {
+                (Pushback::Never, _) | (_, Pushback::Never) => Pushback::Never,
+                (Pushback::After(one), Pushback::After(other)) => Pushback::After(one.max(other)),
+                (Pushback::Unstated, said) | (said, Pushback::Unstated) => said,
+            };
+        }
+    }
+
     /// Books the end of an attempt, whatever it was.
     pub(super) fn land(
         &mut self,
@@ -265,7 +284,7 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
         now: Moment,
     ) {
         if flight.start == UNREAD {
-            flight.start = now;
+            flight.begin(now);
         }
         let inner = &*self.inner;
         if let Some(admission) = flight.admission {
@@ -314,11 +333,13 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
 
     /// What to do now that no attempt is under way and the last one failed.
     pub(super) fn after_failure(&mut self, now: Moment) -> Next {
-        let pushback = match self.last_class {
-            Class::Transient(_) => Pushback::Unstated,
-            Class::Overloaded { pushback, .. } => pushback,
-            _ => return Next::Stop(Stop::Permanent),
-        };
+        let pushback = std::mem::take(&mut self.pushback);
+        if !matches!(
+            self.last_class,
+            Class::Transient(_) | Class::Overloaded { .. }
+        ) {
+            return Next::Stop(Stop::Permanent);
+        }
         let timed = self.deadline != Moment::NEVER;
         if timed && self.too_late(now) {
             return Next::Stop(Stop::Deadline);
@@ -349,22 +370,23 @@ impl<P: Deref<Target = Inner>, T, E> Head<P, T, E> {
     }
 
     fn pause(&mut self, pushback: Pushback, timed: bool, now: Moment) -> Next {
-        let most = self.deadline.since(now).saturating_sub(self.plan.min_time);
+        let most = if timed {
+            self.deadline.since(now).saturating_sub(self.plan.min_time)
+        } else {
+            LONGEST_PAUSE
+        };
         let settings = self.inner.settings.load();
         let waits = settings.retry.waits();
         let mut wait = waits.delay(self.launched, self.backoff, fastrand::u64(..));
         self.backoff = wait;
         drop(settings);
         if let Pushback::After(asked) = pushback {
-            if timed && asked > most {
+            if asked > most {
                 return Next::Stop(Stop::Pushback);
             }
             // Spread those who were all told the same.
-            wait = asked.saturating_add(wait);
-            if timed {
-                wait = wait.min(most);
-            }
-        } else if timed && wait > most {
+            wait = asked.saturating_add(wait).min(most);
+        } else if wait > most {
             return Next::Stop(Stop::Deadline);
         }
         if !self.pay(Extra::Retry, now) {

@@ -44,7 +44,7 @@ pin_project! {
     /// # Panics
     ///
     /// A panic of the operation or the classifier counts as a failure of the attempt, and goes on to the
-    /// caller. Polling after the end panics, and so does waiting outside of a tokio runtime with time enabled.
+    /// caller. Polling after the end or after a panic panics, and so does waiting outside of a tokio runtime with time enabled.
     #[must_use = "a call does nothing unless awaited"]
     pub struct Run<P, Op, Fut, C, T, E>
     where
@@ -166,6 +166,9 @@ where
     type Output = Result<T, CallError<E>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Only user code that panicked leaves these set. Going on would lose what the attempt holds.
+        let sound = self.head.boarding.is_none() && self.polling.is_none();
+        assert!(sound, "a call was polled after it had panicked");
         loop {
             let phase = self.as_mut().project().head.phase;
             let step = match phase {
@@ -264,10 +267,13 @@ where
             head.phase = Phase::Ready;
             return Step::Go;
         };
-        let turn = head
-            .inner
-            .gate
-            .poll(ticket, |waker| waker.clone_from(cx.waker()));
+        // Cloned before and dropped after the gate's lock: a waker is somebody else's code.
+        let mut mine = cx.waker().clone();
+        let turn = head.inner.gate.poll(ticket, |waker| {
+            if !waker.will_wake(&mine) {
+                std::mem::swap(waker, &mut mine);
+            }
+        });
         match turn {
             Turn::Admitted(permit) => {
                 head.ticket = None;
@@ -387,7 +393,7 @@ where
         if let Some(flight) = head.boarding.take() {
             head.land(flight, class.outcome(), class.effect(), now);
         }
-        head.last_class = class;
+        head.learn(class);
         Some((result, now))
     }
 
@@ -409,6 +415,8 @@ where
                     Effect::Unknown,
                     now,
                 );
+                // Now, and not with the call: its caller may keep that for a while.
+                slot.set(Slot::Empty);
             }
         }
         Some(Step::End(head.finish(stop, None, now)))
