@@ -19,7 +19,7 @@ fn pipeline(recorder: &Recorder) -> Pipeline {
         .breaker(
             Breaker::default()
                 .consecutive_failures(1)
-                .probes(3)
+                .probes(5)
                 .open_for(ms(10))
                 .probe_wait(probe_wait),
         )
@@ -86,7 +86,7 @@ async fn scene(polls: usize, half_open: bool) -> (bool, Recorder) {
         count(|kind| matches!(kind, EventKind::AttemptEnded { .. })),
     );
     sleep(ms(100)).await;
-    for _ in 0..3 {
+    for _ in 0..5 {
         assert!(
             calls.call(async |_| Ok(1)).await.is_ok(),
             "after {polls} polls"

@@ -111,14 +111,8 @@ fn printed_it_names_the_policies_in_order() {
         "attempt_timeout",
         "at worst",
     ];
-    let firsts: Vec<_> = text
-        .lines()
-        .filter_map(|line| line.split("  ").find(|word| !word.is_empty()))
-        .collect();
-    let places: Vec<_> = names
-        .iter()
-        .map(|name| firsts.iter().position(|first| first.trim() == *name))
-        .collect();
+    let place = |name: &&str| text.lines().position(|line| line.trim().starts_with(*name));
+    let places: Vec<_> = names.iter().map(place).collect();
     assert!(
         places.iter().all(Option::is_some) && places.is_sorted(),
         "{places:?}\n{text}"

@@ -10,8 +10,8 @@ use tokio::task::LocalSet;
 
 use crate::common::*;
 
-fn sent<T: Send>(value: T) -> T {
-    value
+fn drop_sent<T: Send>(value: T) {
+    drop(value);
 }
 
 /// CALL-1: a call is `Send` where the operation and its future are.
@@ -39,13 +39,13 @@ async fn a_call_is_send_where_the_operation_is() {
     let calls = by_error(&pipeline);
     let boxed: Boxed<'_> = Box::pin(calls.call(|_| async { Ok(1) }));
     assert!(boxed.await.is_ok());
-    sent(calls.call(|_| async { Ok(1) }).report());
-    sent(
+    drop_sent(calls.call(|_| async { Ok(1) }).report());
+    drop_sent(
         calls
             .call(|_| async { Ok(1) })
             .fallback_call(|_| async { Ok::<_, Fail>(1) }),
     );
-    sent(calls.call(|_| async { Ok(1) }).fallback_value(|_| None));
+    drop_sent(calls.call(|_| async { Ok(1) }).fallback_value(|_| None));
 }
 
 /// CALL-1: an operation may borrow what is around it.

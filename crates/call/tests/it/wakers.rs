@@ -12,8 +12,10 @@ use backstay_call::{Bulkhead, Pipeline};
 use crate::common::*;
 
 fn full() -> Pipeline {
-    let bulkhead = Bulkhead::limit(1).queue(3).max_wait(ms(1000));
-    Pipeline::empty("p").bulkhead(bulkhead).build().unwrap()
+    // Without a deadline, so that no timer holds a waker beside the line.
+    let bulkhead = Bulkhead::limit(1).queue(3);
+    let builder = Pipeline::empty("p").attempt_timeout(ms(1000));
+    builder.bulkhead(bulkhead).build().unwrap()
 }
 
 /// Runs `scene` on a thread of its own, in a runtime, and fails where it deadlocks.
@@ -60,7 +62,7 @@ fn a_change_of_options_wakes_outside_of_its_lock() {
                 .is_pending()
         );
         let mut settings = pipeline.settings();
-        settings.bulkhead = Some(Bulkhead::limit(2).queue(3).max_wait(ms(1000)));
+        settings.bulkhead = Some(Bulkhead::limit(2).queue(3));
         pipeline.reconfigure(settings).unwrap();
         assert!(poll_once(waits.as_mut()).is_ready());
     });
