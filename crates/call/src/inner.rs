@@ -62,7 +62,7 @@ impl Inner {
     /// Puts new options in force. Nothing changes if any of them is refused.
     pub(crate) fn reconfigure(&self, settings: Settings) -> Result<(), Invalid> {
         settings.validate()?;
-        {
+        let wakes = {
             let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
             let now = clock::now();
             // The breaker goes first: its window's kind is the only thing that can't change while running.
@@ -71,11 +71,13 @@ impl Inner {
             if !self.budget_is_shared {
                 self.budget.set(settings.budget.clone())?;
             }
-            for waker in self.gate.set(bulkhead_of(&settings), now)? {
-                waker.wake();
-            }
+            let wakes = self.gate.set(bulkhead_of(&settings), now)?;
             self.plan.set(&settings);
             self.settings.store(Arc::new(settings));
+            wakes
+        };
+        for waker in wakes {
+            waker.wake();
         }
         self.emit(EventKind::Reconfigured);
         Ok(())

@@ -8,6 +8,7 @@ use crate::attempt::{Attempt, Attempts};
 use crate::classify::Classify;
 use crate::clock;
 use crate::error::CallError;
+use crate::event::EventKind;
 use crate::inner::Inner;
 use crate::policy::Policy;
 use crate::run::Run;
@@ -85,8 +86,13 @@ where
         let mut permit = None;
         if plan.on(Policy::Budget) {
             permit = inner.budget.draw(Extra::Retry, clock::now());
-            if permit.is_none() && plan.acts(Policy::Budget) {
-                return Err(error);
+            if permit.is_none() {
+                if plan.acts(Policy::Budget) {
+                    return Err(error);
+                }
+                inner.emit(EventKind::Observed {
+                    policy: Policy::Budget,
+                });
             }
         }
         let answer = fallback(&error).await;

@@ -106,6 +106,16 @@ impl Settings {
         let timeout = self
             .attempt_timeout
             .filter(|_| on.has(Policy::AttemptTimeout));
+        let bulkhead = self.bulkhead.as_ref().filter(|_| on.has(Policy::Bulkhead));
+        let hedge = self.hedge.as_ref().filter(|_| on.has(Policy::Hedge));
+        if hedge.is_some() && self.max_attempts() < 2 {
+            let field = "retry.max_attempts";
+            return Err(Invalid::new(
+                field,
+                self.max_attempts(),
+                "must be at least 2 where there is a hedge: it counts as an attempt",
+            ));
+        }
         let limit = |name: &str, value: Duration| format!("{name} = {value:?}");
         if let (Some(timeout), Some(deadline)) = (timeout, deadline) {
             below(
@@ -130,7 +140,7 @@ impl Settings {
                     &limit("deadline", deadline),
                 )?;
             }
-            if let Some(wait) = self.bulkhead.as_ref().and_then(Bulkhead::longest_wait) {
+            if let Some(wait) = bulkhead.and_then(Bulkhead::longest_wait) {
                 below(
                     "bulkhead.max_wait",
                     wait,
@@ -143,9 +153,9 @@ impl Settings {
         let (name, longest) = match (timeout, deadline) {
             (Some(timeout), _) => ("attempt_timeout", timeout),
             (None, Some(deadline)) => ("deadline", deadline),
-            (None, None) => return self.bounded(),
+            (None, None) => return bounded(bulkhead),
         };
-        if let Some(delay) = self.hedge.as_ref().and_then(Hedge::fixed_delay) {
+        if let Some(delay) = hedge.and_then(Hedge::fixed_delay) {
             below("hedge.after", delay, longest, false, &limit(name, longest))?;
         }
         if let Some(slow) = self
@@ -160,22 +170,6 @@ impl Settings {
                 false,
                 &limit(name, longest),
             )?;
-        }
-        Ok(())
-    }
-
-    /// Without a deadline and without an attempt timeout nothing bounds a queue or a hedge.
-    fn bounded(&self) -> Result<(), Invalid> {
-        let waits_for_ever = self
-            .bulkhead
-            .as_ref()
-            .is_some_and(|bulkhead| bulkhead.places() > 0 && bulkhead.longest_wait().is_none());
-        if waits_for_ever {
-            return Err(Invalid::new(
-                "bulkhead.max_wait",
-                "none",
-                "must be set where there is a queue and no deadline: a wait needs a bound",
-            ));
         }
         Ok(())
     }
@@ -201,6 +195,20 @@ impl Settings {
             1
         }
     }
+}
+
+/// Without a deadline and without an attempt timeout nothing bounds a queue.
+fn bounded(bulkhead: Option<&Bulkhead>) -> Result<(), Invalid> {
+    let waits_for_ever =
+        bulkhead.is_some_and(|bulkhead| bulkhead.places() > 0 && bulkhead.longest_wait().is_none());
+    if waits_for_ever {
+        return Err(Invalid::new(
+            "bulkhead.max_wait",
+            "none",
+            "must be set where there is a queue and no deadline: a wait needs a bound",
+        ));
+    }
+    Ok(())
 }
 
 fn within(field: &str, value: Duration, least: Duration, most: Duration) -> Result<(), Invalid> {

@@ -15,9 +15,12 @@ pub struct Explanation {
 impl Pipeline {
     /// The stack, and the worst case in attempts, time and load.
     pub fn explain(&self) -> Explanation {
+        let mut settings = self.settings();
+        // A shared budget has options of its own.
+        settings.budget = self.budget().ledger().options();
         Explanation {
             name: self.name().to_owned(),
-            settings: self.settings(),
+            settings,
         }
     }
 }
@@ -30,17 +33,20 @@ impl Explanation {
 
     /// The longest that a call can take; none if nothing limits it.
     pub fn max_time(&self) -> Option<Duration> {
-        let on = self.settings.on();
-        if on.has(Policy::Deadline) && !self.settings.observe.contains(&Policy::Deadline) {
+        let acts =
+            |policy| self.settings.on().has(policy) && !self.settings.observe.contains(&policy);
+        if acts(Policy::Deadline) {
             return Some(self.settings.deadline);
         }
         let attempts = self.max_attempts();
         let timeout = self
             .settings
             .attempt_timeout
-            .filter(|_| on.has(Policy::AttemptTimeout))?;
+            .filter(|_| acts(Policy::AttemptTimeout))?;
         let queue = match &self.settings.bulkhead {
-            Some(bulkhead) if bulkhead.places() > 0 => bulkhead.longest_wait()?,
+            Some(bulkhead) if acts(Policy::Bulkhead) && bulkhead.places() > 0 => {
+                bulkhead.longest_wait()?
+            }
             _ => Duration::ZERO,
         };
         let waits: Duration = (1..attempts)

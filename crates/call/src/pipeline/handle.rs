@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use backstay_core::breaker::{CircuitSnapshot, Control, Phase};
+use backstay_core::breaker::{Control, Phase};
 use backstay_core::budget::BudgetSnapshot;
 use backstay_core::bulkhead::GateSnapshot;
 
@@ -104,25 +104,18 @@ impl BreakerHandle<'_> {
     /// The breaker as it is now.
     pub fn state(&self) -> BreakerState {
         let now = clock::now();
-        let CircuitSnapshot {
-            phase,
-            control,
-            since,
-            probe_at,
-            ..
-        } = self.inner.circuit.snapshot(now);
-        let counts = self.inner.circuit.snapshot(now);
+        let circuit = self.inner.circuit.snapshot(now);
         BreakerState {
-            phase,
-            control,
-            since: now.since(since),
-            next_probe: probe_at.map(|at| at.since(now)),
-            calls: counts.calls,
-            failed: counts.failed,
-            overloaded: counts.overloaded,
-            slow: counts.slow,
-            consecutive_failures: counts.consecutive_failures,
-            stale: counts.stale,
+            phase: circuit.phase,
+            control: circuit.control,
+            since: now.since(circuit.since),
+            next_probe: circuit.probe_at.map(|at| at.since(now)),
+            calls: circuit.calls,
+            failed: circuit.failed,
+            overloaded: circuit.overloaded,
+            slow: circuit.slow,
+            consecutive_failures: circuit.consecutive_failures,
+            stale: circuit.stale,
         }
     }
 

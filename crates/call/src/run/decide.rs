@@ -20,6 +20,9 @@ use crate::policy::Policy;
 /// Nearly every call never needs one.
 type MaybeRare<Fut, T, E> = Option<Box<Rare<Fut, T, E>>>;
 
+/// A call without a deadline waits no longer than this for a dependency that asks it to: as long as any backoff.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+
 /// What follows a failure.
 pub(super) enum Next {
     Stop(Stop),
@@ -125,8 +128,7 @@ pub(super) fn book<Fut, T, E>(
     record.waited = std::mem::take(&mut rare.waited);
     settle(inner, rare.token.take(), now);
     rare.record(record, class != Class::Success);
-    rare.last = Some(last);
-    rare.last_class = class;
+    rare.learn(last, class);
 }
 
 /// Ends the call if the last answer decides it; what is still under way has lost.
@@ -181,11 +183,10 @@ pub(super) fn after_failure<Fut, T, E>(
     rare: &mut Rare<Fut, T, E>,
     now: Moment,
 ) -> Next {
-    let pushback = match rare.last_class {
-        Class::Transient(_) => Pushback::Unstated,
-        Class::Overloaded { pushback, .. } => pushback,
-        _ => return Next::Stop(Stop::Permanent),
-    };
+    let pushback = std::mem::take(&mut rare.pushback);
+    if !may_pass(rare.last_class) {
+        return Next::Stop(Stop::Permanent);
+    }
     if state.deadline != Moment::NEVER && state.too_late(now) {
         return Next::Stop(Stop::Deadline);
     }
@@ -225,7 +226,7 @@ fn pause<Fut, T, E>(
     now: Moment,
 ) -> Next {
     let most = if state.deadline == Moment::NEVER {
-        Duration::MAX
+        LONGEST_PAUSE
     } else {
         state
             .deadline

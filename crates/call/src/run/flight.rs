@@ -4,7 +4,7 @@ use std::time::Duration;
 use backstay_core::breaker::Admission;
 use backstay_core::budget::Token;
 use backstay_core::bulkhead::Ticket;
-use backstay_core::{Class, Effect, Moment};
+use backstay_core::{Class, Effect, Moment, Pushback};
 
 use crate::attempt::{AttemptRecord, Attempts};
 
@@ -15,6 +15,16 @@ pub(super) struct Flight {
     pub(super) start: Moment,
     pub(super) timeout_at: Moment,
     pub(super) admission: Option<Admission>,
+}
+
+impl Flight {
+    /// Says when it began, where the clock was not read then.
+    pub(super) fn began(&mut self, at: Moment) {
+        self.start = at;
+        if let Some(admission) = &mut self.admission {
+            admission.began(at);
+        }
+    }
 }
 
 /// What a call needs only once something goes wrong, or it has to wait for a place.
@@ -34,6 +44,8 @@ pub(super) struct Rare<Fut, T, E> {
     pub(super) effect: Effect,
     pub(super) last: Option<Last<T, E>>,
     pub(super) last_class: Class,
+    /// The strictest word of the attempts since the last pause.
+    pub(super) pushback: Pushback,
 }
 
 /// The second attempt beside a late first. Boxed, so that every other call is half as large.
@@ -65,6 +77,7 @@ impl<Fut, T, E> Default for Rare<Fut, T, E> {
             effect: Effect::NotExecuted,
             last: None,
             last_class: Class::Success,
+            pushback: Pushback::Unstated,
         }
     }
 }
@@ -75,5 +88,18 @@ impl<Fut, T, E> Rare<Fut, T, E> {
             self.effect = self.effect.max(record.effect);
         }
         self.attempts.push(record);
+    }
+
+    /// Keeps an answer and what it means for the attempts to come.
+    pub(super) fn learn(&mut self, last: Last<T, E>, class: Class) {
+        self.last = Some(last);
+        self.last_class = class;
+        if let Class::Overloaded { pushback, .. } = class {
+            self.pushback = match (self.pushback, pushback) {
+                (Pushback::Never, _) | (_, Pushback::Never) => Pushback::Never,
+                (Pushback::After(one), Pushback::After(other)) => Pushback::After(one.max(other)),
+                (Pushback::Unstated, said) | (said, Pushback::Unstated) => said,
+            };
+        }
     }
 }

@@ -51,7 +51,8 @@ pin_project! {
     /// # Panics
     ///
     /// A panic of the operation or the classifier counts as a failure of the attempt, and goes on to the
-    /// caller. Polling after the end panics, and so does waiting outside of a tokio runtime with time enabled.
+    /// caller. Polling after the end or after a panic panics, and so does waiting outside of a tokio runtime
+    /// with time enabled.
     #[must_use = "a call does nothing unless awaited"]
     pub struct Run<P, Op, Fut, C, T, E>
     where
@@ -185,6 +186,9 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Only user code that panicked leaves it set. Going on would lose what the attempt holds.
+        let sound = self.state.running == Running::Ours;
+        assert!(sound, "a call was polled after it had panicked");
         loop {
             let step = match self.state.phase {
                 Phase::New => self.as_mut().enter(cx),
@@ -254,10 +258,14 @@ where
             state.phase = Phase::Ready;
             return Step::Go;
         };
-        let refusal = match inner
-            .gate
-            .poll(ticket, |waker| waker.clone_from(cx.waker()))
-        {
+        // Cloned before and dropped after the gate's lock: a waker is somebody else's code.
+        let mut mine = cx.waker().clone();
+        let turn = inner.gate.poll(ticket, |waker| {
+            if !waker.will_wake(&mine) {
+                std::mem::swap(waker, &mut mine);
+            }
+        });
+        let refusal = match turn {
             Turn::Admitted(permit) => {
                 rare.ticket = None;
                 state.permit = Some(permit);
@@ -389,8 +397,7 @@ where
         let ended = (class.outcome(), class.effect());
         let record = state.land(inner, hedge.flight, true, ended, now);
         rare.record(record, class != Class::Success);
-        rare.last = Some(Last::Answer(result));
-        rare.last_class = class;
+        rare.learn(Last::Answer(result), class);
         let step = arrive(inner, state, this.rare, now);
         if step.is_some() {
             // The first has lost and is booked; now its future can go.
@@ -479,8 +486,7 @@ where
                 let record = state.land(inner, hedge.flight, true, passed, now);
                 settle(inner, hedge.token, now);
                 rare.record(record, true);
-                rare.last = Some(Last::TimedOut);
-                rare.last_class = Class::Transient(Effect::Unknown);
+                rare.learn(Last::TimedOut, Class::Transient(Effect::Unknown));
                 drop(hedge.work);
             }
         }

@@ -109,9 +109,6 @@ impl State {
                 .deadline
                 .min(self.start.plus_nanos(inner.plan.deadline()));
         }
-        if self.plan.on(Policy::Budget) && self.plan.max_attempts() > 1 {
-            inner.budget.ledger().on_call(self.start);
-        }
     }
 
     /// The clock, and with it the start of a call that began without reading it.
@@ -136,7 +133,7 @@ impl State {
     fn start_is(&mut self, now: Moment) {
         self.start = now;
         if let Some(flight) = &mut self.flight {
-            flight.start = now;
+            flight.began(now);
         }
     }
 
@@ -160,6 +157,10 @@ impl State {
                 }
                 admission = self.ask_for_probe(inner, now)?;
             }
+        }
+        // What is refused adds no load, so it earns no extra load either.
+        if self.launched == 0 && self.plan.on(Policy::Budget) {
+            inner.budget.ledger().on_call(now);
         }
         self.launched += 1;
         let timeout_at = self.timeout_at(inner, hedge, now);

@@ -1,5 +1,25 @@
 //! A pipeline as its user sees it.
 
+mod breaker;
+mod budget;
+mod bulkhead;
+mod cancel;
+mod common;
 #[cfg(feature = "config")]
 mod config;
+mod deadline;
+mod every_poll;
+mod explain;
+mod fallback;
+mod hedge;
+mod observe;
+mod own_rejections;
+mod panics;
+mod polls;
+mod pushback;
+mod reconfigure;
+mod retry;
+mod send;
 mod smoke;
+mod validate;
+mod wakers;

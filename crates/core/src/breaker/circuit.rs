@@ -58,6 +58,11 @@ pub struct Admission {
 }
 
 impl Admission {
+    /// Corrects when the call began, for a driver that did not read the clock at its start.
+    pub fn began(&mut self, at: Moment) {
+        self.start = at;
+    }
+
     /// Whether this call decides about closing an open circuit.
     pub fn is_probe(&self) -> bool {
         self.probe.is_some()
