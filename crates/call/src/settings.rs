@@ -1,10 +1,10 @@
 use std::time::Duration;
 
+use backstay_core::Invalid;
 use backstay_core::breaker::Breaker;
 use backstay_core::budget::BudgetOptions;
 use backstay_core::bulkhead::Bulkhead;
 use backstay_core::hedge::Hedge;
-use backstay_core::Invalid;
 
 use crate::policy::{Policies, Policy};
 use crate::retry::Retry;
@@ -203,7 +203,12 @@ impl Settings {
     }
 }
 
-fn within(field: &str, value: Duration, least: Duration, most: Duration) -> Result<(), Invalid> {
+pub(crate) fn within(
+    field: &str,
+    value: Duration,
+    least: Duration,
+    most: Duration,
+) -> Result<(), Invalid> {
     if (least..=most).contains(&value) {
         return Ok(());
     }

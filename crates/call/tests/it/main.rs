@@ -1,3 +1,5 @@
 //! A pipeline as its user sees it.
 
+#[cfg(feature = "admission")]
+mod admission;
 mod smoke;
