@@ -1,6 +1,8 @@
 //! One protected call: deadline, bulkhead, budgeted retry, hedge, breaker and attempt timeout as one
 //! [`Pipeline`].
 
+#[cfg(feature = "admission")]
+mod admission;
 mod attempt;
 mod budget;
 mod classify;
@@ -21,6 +23,10 @@ mod retry;
 mod run;
 mod settings;
 
+#[cfg(feature = "admission")]
+pub use admission::{
+    Admission, AdmissionBuilder, AdmissionFuture, AdmissionLayer, AdmissionService,
+};
 pub use attempt::{Attempt, AttemptRecord, Attempts};
 pub use budget::{Budget, ExtraPermit};
 pub use classify::{AnyError, Classify};

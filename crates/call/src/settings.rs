@@ -211,7 +211,12 @@ fn bounded(bulkhead: Option<&Bulkhead>) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn within(field: &str, value: Duration, least: Duration, most: Duration) -> Result<(), Invalid> {
+pub(crate) fn within(
+    field: &str,
+    value: Duration,
+    least: Duration,
+    most: Duration,
+) -> Result<(), Invalid> {
     if (least..=most).contains(&value) {
         return Ok(());
     }

@@ -1,5 +1,7 @@
 //! A pipeline as its user sees it.
 
+#[cfg(feature = "admission")]
+mod admission;
 mod breaker;
 mod budget;
 mod bulkhead;
