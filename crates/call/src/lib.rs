@@ -15,6 +15,7 @@ pub mod event;
 mod guard;
 mod inner;
 mod key;
+mod operation;
 mod pipeline;
 mod plan;
 mod policy;
