@@ -9,8 +9,11 @@ pub mod deadline;
 mod error;
 pub mod event;
 mod guard;
+#[cfg(feature = "http")]
+mod http;
 mod inner;
 mod key;
+mod operation;
 mod pipeline;
 mod plan;
 mod policy;
@@ -18,6 +21,8 @@ mod report;
 mod retry;
 mod run;
 mod settings;
+#[cfg(feature = "tower")]
+mod tower;
 
 pub use attempt::{Attempt, AttemptRecord, Attempts};
 pub use budget::{Budget, ExtraPermit};
@@ -35,6 +40,10 @@ pub use report::Report;
 pub use retry::Retry;
 pub use run::Run;
 pub use settings::Settings;
+#[cfg(feature = "http")]
+pub use self::http::{HttpClassifier, HttpLayer, HttpService};
+#[cfg(feature = "tower")]
+pub use self::tower::{PipelineLayer, PipelineService};
 
 pub use backstay_core::backoff::Backoff;
 pub use backstay_core::breaker::{Breaker, Control, Phase};

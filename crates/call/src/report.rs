@@ -4,12 +4,13 @@ use std::pin::pin;
 
 use backstay_core::budget::Extra;
 
-use crate::attempt::{Attempt, Attempts};
+use crate::attempt::Attempts;
 use crate::budget::ExtraPermit;
 use crate::classify::Classify;
 use crate::clock;
 use crate::error::CallError;
 use crate::inner::Inner;
+use crate::operation::Operation;
 use crate::policy::Policy;
 use crate::run::Run;
 
@@ -35,7 +36,7 @@ impl<T, E> Report<T, E> {
 impl<P, Op, Fut, C, T, E> Run<P, Op, Fut, C, T, E>
 where
     P: Deref<Target = Inner>,
-    Op: Fn(Attempt) -> Fut,
+    Op: Operation<Future = Fut>,
     Fut: Future<Output = Result<T, E>>,
     C: Classify<T, E>,
 {

@@ -15,6 +15,7 @@ use crate::deadline::Scope;
 use crate::error::{CallError, Reason, Rejected, Stop};
 use crate::event::EventKind;
 use crate::inner::Inner;
+use crate::operation::Operation;
 use crate::policy::Policy;
 
 /// Nearly every call never needs one.
@@ -243,7 +244,7 @@ pub(super) fn send_hedge<Op, Fut, T, E>(
     op: &Op,
     now: Moment,
 ) where
-    Op: Fn(Attempt) -> Fut,
+    Op: Operation<Future = Fut>,
 {
     let Some(token) = pay_for_hedge(inner, state, now) else { return };
     let flight = match state.take_off(inner, true, now) {
@@ -279,10 +280,10 @@ fn pay_for_hedge(inner: &Inner, state: &State, now: Moment) -> Option<Option<Tok
 #[inline]
 pub(super) fn call<Op, Fut>(op: &Op, attempt: Attempt) -> Fut
 where
-    Op: Fn(Attempt) -> Fut,
+    Op: Operation<Future = Fut>,
 {
     let _scope = Scope::enter(attempt.deadline);
-    op(attempt)
+    op.start(attempt)
 }
 
 /// Books the end of an attempt that was paid for.

@@ -21,13 +21,14 @@ use backstay_core::bulkhead::{Entry, Refusal, Turn};
 use backstay_core::{Abandoned, Class, Effect, Fault, Moment, Outcome};
 use pin_project_lite::pin_project;
 
-use crate::attempt::{Attempt, AttemptRecord, Attempts};
+use crate::attempt::{AttemptRecord, Attempts};
 use crate::classify::Classify;
 use crate::deadline::Scope;
 use crate::error::{CallError, Rejected, Stop};
 use crate::event::EventKind;
 use crate::inner::Inner;
 use crate::key::Key;
+use crate::operation::Operation;
 use crate::plan::nanos;
 use crate::policy::Policy;
 use decide::{Next, after_failure, arrive, book, call, conclude, queue_up, refund, refuse, send_hedge, settle, wake};
@@ -163,7 +164,7 @@ impl<P: Deref<Target = Inner>, Op, Fut, C, T, E> Run<P, Op, Fut, C, T, E> {
 impl<P, Op, Fut, C, T, E> Future for Run<P, Op, Fut, C, T, E>
 where
     P: Deref<Target = Inner>,
-    Op: Fn(Attempt) -> Fut,
+    Op: Operation<Future = Fut>,
     Fut: Future<Output = Result<T, E>>,
     C: Classify<T, E>,
 {
@@ -199,7 +200,7 @@ enum Step<T, E> {
 impl<P, Op, Fut, C, T, E> Run<P, Op, Fut, C, T, E>
 where
     P: Deref<Target = Inner>,
-    Op: Fn(Attempt) -> Fut,
+    Op: Operation<Future = Fut>,
     Fut: Future<Output = Result<T, E>>,
     C: Classify<T, E>,
 {
