@@ -13,6 +13,8 @@ pub mod deadline;
 mod error;
 pub mod event;
 mod guard;
+#[cfg(feature = "http")]
+mod http;
 mod inner;
 mod key;
 mod operation;
@@ -23,7 +25,13 @@ mod report;
 mod retry;
 mod run;
 mod settings;
+#[cfg(feature = "tower")]
+mod tower;
 
+#[cfg(feature = "http")]
+pub use self::http::{HttpClassifier, HttpLayer, HttpService};
+#[cfg(feature = "tower")]
+pub use self::tower::{PipelineLayer, PipelineService};
 #[cfg(feature = "admission")]
 pub use admission::{
     Admission, AdmissionBuilder, AdmissionFuture, AdmissionLayer, AdmissionService,

@@ -216,6 +216,11 @@ impl<C: Clone> Classified<C> {
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
     }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn classify(&self) -> &C {
+        &self.classify
+    }
 }
 
 impl fmt::Debug for Pipeline {

@@ -14,6 +14,8 @@ mod every_poll;
 mod explain;
 mod fallback;
 mod hedge;
+#[cfg(feature = "http")]
+mod http;
 mod observe;
 mod own_rejections;
 mod panics;
@@ -23,5 +25,7 @@ mod reconfigure;
 mod retry;
 mod send;
 mod smoke;
+#[cfg(feature = "tower")]
+mod tower;
 mod validate;
 mod wakers;
