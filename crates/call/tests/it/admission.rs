@@ -1,97 +1,22 @@
 //! A server's admission as its user sees it.
 
-use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+mod kit;
+
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::routing::get;
 use backstay_call::event::{HandlerEnd, Shed};
-use backstay_call::{
-    Admission, AdmissionBuilder, AdmissionService, Bulkhead, Event, EventKind, Policy, deadline,
-};
+use backstay_call::{Admission, AdmissionService, Bulkhead, EventKind, Policy, deadline};
 use futures_util::FutureExt;
-use http::{Request, Response, StatusCode};
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use http::StatusCode;
+use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceExt};
 
-const MS: fn(u64) -> Duration = Duration::from_millis;
-
-/// A service whose handlers run until the test lets them go.
-#[derive(Clone)]
-struct Handlers {
-    begun: Arc<AtomicUsize>,
-    go: Arc<Semaphore>,
-}
-
-type Answer = Result<Response<Body>, Infallible>;
-
-impl Handlers {
-    fn new() -> Self {
-        Self {
-            begun: Arc::default(),
-            go: Arc::new(Semaphore::new(0)),
-        }
-    }
-
-    fn begun(&self) -> usize {
-        self.begun.load(SeqCst)
-    }
-
-    fn router(&self, admission: &Admission) -> Router {
-        let this = self.clone();
-        let handler = async move || {
-            this.begun.fetch_add(1, SeqCst);
-            this.go.acquire().await.unwrap().forget();
-            "done"
-        };
-        Router::new()
-            .route("/", get(handler.clone()))
-            .route("/health", get(async || "well"))
-            .layer(admission.layer())
-    }
-}
-
-fn request(headers: &[(&str, &str)]) -> Request<Body> {
-    let mut request = Request::get("/");
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    request.body(Body::empty()).unwrap()
-}
-
-/// Sends a request and lets it come as far as it can without time passing.
-async fn send(app: &Router, headers: &[(&str, &str)]) -> JoinHandle<Answer> {
-    let task = tokio::spawn(app.clone().oneshot(request(headers)));
-    settle().await;
-    task
-}
-
-/// Lets all other tasks run until they wait.
-async fn settle() {
-    for _ in 0..10 {
-        tokio::task::yield_now().await;
-    }
-}
-
-fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
-    response
-        .headers()
-        .get(name)
-        .map(|value| value.to_str().unwrap())
-}
-
-fn summary(response: &Response<Body>) -> (u16, Option<&str>) {
-    (
-        response.status().as_u16(),
-        header(response, "backstay-effect"),
-    )
-}
+use kit::{
+    Handlers, Heard, MS, Picky, admitted, body, handled, header, request, send, settle, shed,
+    summary,
+};
 
 /// CALL-18: so many in their handlers, so many waiting; who comes then is refused at once.
 #[tokio::test(start_paused = true)]
@@ -294,6 +219,30 @@ async fn a_request_dropped_in_the_queue_passes_its_turn_on() {
     assert_eq!(admission.state().waiting, 2);
 }
 
+/// CALL-22: a turn that is noticed after the deadline does not reach the handler.
+#[tokio::test(start_paused = true)]
+async fn a_late_turn_is_refused() {
+    let heard = Heard::default();
+    let admission = heard.on(Admission::builder().limit(1)).build().unwrap();
+    let handlers = Handlers::new();
+    let app = handlers.router(&admission);
+    let first = send(&app, &[]).await;
+    let mut second = Box::pin(app.oneshot(request(&[("grpc-timeout", "100m")])));
+    assert!((&mut second).now_or_never().is_none());
+    advance(MS(99)).await;
+    first.abort();
+    settle().await;
+    assert_eq!(
+        (admission.state().in_use, admission.state().waiting),
+        (1, 0)
+    );
+    advance(MS(1)).await;
+    assert_eq!(summary(&second.await.unwrap()), (503, Some("not-executed")));
+    assert_eq!((handlers.begun(), admission.state().in_use), (1, 0));
+    let gone = handled(HandlerEnd::CallerGone, 99);
+    assert_eq!(heard.take(), [admitted(0), gone, shed(Shed::TooLate)]);
+}
+
 /// CALL-18: a request dropped in its handler gives its permit back.
 #[tokio::test(start_paused = true)]
 async fn a_request_dropped_in_its_handler_frees_the_permit() {
@@ -418,11 +367,12 @@ async fn the_handler_sees_its_deadline() {
 #[tokio::test(start_paused = true)]
 async fn observe_only_changes_nothing() {
     let heard = Heard::default();
-    let builder = Admission::builder().limit(1).queue(0).deadline(MS(100));
+    let builder = Admission::builder().limit(1).queue(1).deadline(MS(100));
     let admission = heard.on(builder.observe_only()).build().unwrap();
     let handler = async || {
         let left = deadline::remaining();
-        sleep(MS(300)).await;
+        sleep(MS(150)).await;
+        sleep(MS(150)).await;
         format!("{left:?}")
     };
     let app = Router::new()
@@ -430,6 +380,7 @@ async fn observe_only_changes_nothing() {
         .layer(admission.layer());
     let first = send(&app, &[]).await;
     let second = send(&app, &[]).await;
+    assert_eq!(admission.state().waiting, 0);
     let third = send(&app, &[("grpc-timeout", "0S")]).await;
     for task in [first, second, third] {
         assert_eq!(body(task.await.unwrap()).await, "None");
@@ -522,72 +473,4 @@ async fn the_ready_instance_is_called() {
         let answer = one.ready().await.unwrap().call(request(&[])).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
     }
-}
-
-/// Panics when called without having said it is ready. Its clones are not.
-struct Picky {
-    ready: bool,
-}
-
-impl Clone for Picky {
-    fn clone(&self) -> Self {
-        Self { ready: false }
-    }
-}
-
-impl Service<Request<Body>> for Picky {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Answer> + Send>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _request: Request<Body>) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called unready");
-        Box::pin(async {
-            sleep(MS(10)).await;
-            Ok(Response::default())
-        })
-    }
-}
-
-/// What a listener heard.
-#[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<EventKind>>>);
-
-impl Heard {
-    fn on(&self, builder: AdmissionBuilder) -> AdmissionBuilder {
-        let heard = self.clone();
-        builder.listener(move |event: &Event<'_>| {
-            assert_eq!(event.name, "server");
-            heard.0.lock().unwrap().push(event.kind);
-        })
-    }
-
-    fn take(&self) -> Vec<EventKind> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-}
-
-fn admitted(waited: u64) -> EventKind {
-    EventKind::Admitted { waited: MS(waited) }
-}
-
-fn shed(reason: Shed) -> EventKind {
-    EventKind::Shed { reason }
-}
-
-fn handled(end: HandlerEnd, took: u64) -> EventKind {
-    EventKind::Handled {
-        end,
-        took: MS(took),
-    }
-}
-
-async fn body(answer: Answer) -> String {
-    let bytes = axum::body::to_bytes(answer.unwrap().into_body(), 1_000).await;
-    String::from_utf8(bytes.unwrap().to_vec()).unwrap()
 }
