@@ -71,7 +71,7 @@ where
     S: Service<Request<B>>,
 {
     /// Its time counts from here: the caller's is running already.
-    pub(super) fn new(shared: Arc<Shared>, mut service: S, request: Request<B>) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, mut service: S, request: Request<B>) -> Self {
         let exempt = shared.exempt.as_ref();
         let mut this = Self {
             phase: Phase::Exempt,
@@ -83,7 +83,7 @@ where
             work: None,
             handler: None,
             timer: Timer::new(),
-            shared: Arc::clone(&shared),
+            shared: Arc::clone(shared),
         };
         if exempt.is_some_and(|passes| passes(request.method(), request.uri())) {
             this.handler = Some(service.call(request));

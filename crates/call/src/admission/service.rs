@@ -54,6 +54,6 @@ where
         // Only the one that was asked is ready. It goes with the request; the next one is asked anew.
         let next = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, next);
-        AdmissionFuture::new(Arc::clone(&self.shared), ready, request)
+        AdmissionFuture::new(&self.shared, ready, request)
     }
 }
