@@ -73,9 +73,24 @@ pub mod telemetry {
 
 // The examples of the documents are tests.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
-
-#[cfg(all(doctest, feature = "tracing", feature = "metrics"))]
-#[doc = include_str!("../../../docs/telemetry.md")]
-struct Telemetry;
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[cfg(all(feature = "tracing", feature = "metrics"))]
+    #[doc = include_str!("../../../docs/telemetry.md")]
+    struct Telemetry;
+    #[doc = include_str!("../../../docs/breaker.md")]
+    struct Breaker;
+    #[doc = include_str!("../../../docs/budget.md")]
+    struct Budget;
+    #[doc = include_str!("../../../docs/bulkhead.md")]
+    struct Bulkhead;
+    #[doc = include_str!("../../../docs/deadline.md")]
+    struct Deadline;
+    #[doc = include_str!("../../../docs/fallback.md")]
+    struct Fallback;
+    #[doc = include_str!("../../../docs/hedging.md")]
+    struct Hedging;
+    #[doc = include_str!("../../../docs/retry.md")]
+    struct Retry;
+}

@@ -16,8 +16,8 @@ use crate::classify::Classify;
 /// | result | class | effect |
 /// |---|---|---|
 /// | below 400 | success | |
-/// | 429, 503 | overloaded, to come back as `Retry-After` or `grpc-retry-pushback-ms` says | not executed |
-/// | 408, 500, 502, 504, other 5xx | transient | unknown |
+/// | 429, and 503 that says when to come back | overloaded; come back as `Retry-After` or `grpc-retry-pushback-ms` says | not executed |
+/// | 408, 500, 502, 504, any other 503, other 5xx | transient | unknown |
 /// | 501, 505 | permanent | not executed |
 /// | other 4xx | ignored: the caller's own fault | not executed |
 /// | no connection | transient | not executed |
@@ -45,15 +45,21 @@ fn of_response(status: StatusCode, headers: &HeaderMap) -> Class {
             effect: Effect::NotExecuted,
             pushback: pushback(headers),
         },
-        503 => Class::Overloaded {
+        503 if says_when(headers) => Class::Overloaded {
             effect: stated_effect(headers).unwrap_or(Effect::NotExecuted),
             pushback: pushback(headers),
         },
+        503 => Class::Transient(stated_effect(headers).unwrap_or(Effect::Unknown)),
         504 => Class::Transient(stated_effect(headers).unwrap_or(Effect::Unknown)),
         501 | 505 => Class::Permanent(Effect::NotExecuted),
         408 | 500.. => Class::Transient(Effect::Unknown),
         _ => Class::Ignored(Effect::NotExecuted),
     }
+}
+
+/// A refusal for overload says when to come back; a 503 that does not may come from a proxy whose server died.
+fn says_when(headers: &HeaderMap) -> bool {
+    headers.contains_key(RETRY_AFTER) || headers.contains_key(RETRY_PUSHBACK)
 }
 
 fn stated_effect(headers: &HeaderMap) -> Option<Effect> {
