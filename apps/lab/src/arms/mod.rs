@@ -13,6 +13,7 @@
 //!   too. `healthy` judges them, so an arm it runs must count both.
 
 mod article;
+mod backstay;
 mod bounded_queue;
 mod deadline_drop;
 mod none;
@@ -35,9 +36,15 @@ pub(crate) const ARMS: &[Arm] = &[
     article::RETRY,
     article::BREAKER,
     article::ALL,
+    backstay::BUDGET_ONLY,
+    backstay::ALL,
     article::HEDGE,
     deadline_drop::ARM,
     bounded_queue::ARM,
+    backstay::NO_ADMISSION,
+    backstay::NO_BUDGET,
+    backstay::NO_RETRY,
+    backstay::NO_BREAKER,
     #[cfg(feature = "peers")]
     peers::TOWER_RESILIENCE,
     #[cfg(feature = "peers")]

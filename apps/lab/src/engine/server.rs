@@ -148,10 +148,6 @@ pub(crate) enum Handler {
     /// As `Naive`, but with this many places in slots and queue together, and then 503.
     BoundedQueue(Arc<Semaphore>),
     /// Runs inside the request, so a request that is dropped frees its slot or place.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the arms with an admission layer use it")
-    )]
     Inline,
 }
 

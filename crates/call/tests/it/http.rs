@@ -42,7 +42,7 @@ fn classifies_by_status() {
     for (statuses, expected) in [
         (&[101, 200, 204, 302, 304, 399][..], Class::Success),
         (
-            &[408, 500, 502, 504, 507, 599],
+            &[408, 500, 502, 503, 504, 507, 599],
             Class::Transient(Effect::Unknown),
         ),
         (&[501, 505], Class::Permanent(Effect::NotExecuted)),
@@ -50,7 +50,7 @@ fn classifies_by_status() {
             &[400, 401, 404, 409, 422, 499],
             Class::Ignored(Effect::NotExecuted),
         ),
-        (&[429, 503], overloaded(Pushback::Unstated)),
+        (&[429], overloaded(Pushback::Unstated)),
     ] {
         for status in statuses {
             assert_eq!(class(*status, &[]), expected, "{status}");
@@ -106,8 +106,10 @@ fn a_stated_effect_goes_before_the_status() {
     ] {
         let stated = |status| class(status, &[("backstay-effect", text)]);
         assert_eq!(stated(504), Class::Transient(effect));
-        let pushback = Pushback::Unstated;
-        assert_eq!(stated(503), Class::Overloaded { effect, pushback });
+        assert_eq!(stated(503), Class::Transient(effect));
+        let when = class(503, &[("backstay-effect", text), ("retry-after", "1")]);
+        let pushback = Pushback::After(Duration::from_secs(1));
+        assert_eq!(when, Class::Overloaded { effect, pushback });
         assert_eq!(stated(500), Class::Transient(Effect::Unknown));
     }
     let rubbish = class(504, &[("backstay-effect", "perhaps")]);
@@ -277,7 +279,7 @@ async fn the_method_decides_on_repeats() {
 #[tokio::test(start_paused = true)]
 async fn every_attempt_carries_its_headers() {
     let server = Server {
-        script: &[503, 503, 200],
+        script: &[429, 429, 200],
         ..Server::default()
     };
     let (_, seen) = exchange(&pipeline(), server, request(Method::POST)).await;
