@@ -1,4 +1,5 @@
 //! A pipeline around HTTP clients.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::error::Error;
 use std::future::ready;

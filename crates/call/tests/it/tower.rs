@@ -1,4 +1,5 @@
 //! A pipeline as a tower layer.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::convert::Infallible;
 use std::future::{Future, pending, ready};
