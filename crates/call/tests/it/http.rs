@@ -394,7 +394,8 @@ async fn a_refused_post_is_sent_again() {
     let request = Request::post(format!("http://{address}/orders"))
         .body(Full::default())
         .unwrap();
-    let report = service.call(request).report().await;
+    let call = service.call(request).report();
+    let report = tokio::spawn(call).await.unwrap();
     assert_eq!(report.result.as_ref().unwrap().status(), 200);
     let effects: Vec<_> = report
         .attempts()
