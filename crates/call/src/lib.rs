@@ -40,6 +40,7 @@ pub use report::Report;
 pub use retry::Retry;
 pub use run::Run;
 pub use settings::Settings;
+
 #[cfg(feature = "http")]
 pub use self::http::{HttpClassifier, HttpLayer, HttpService};
 #[cfg(feature = "tower")]

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod http_class;
 mod smoke;
 #[cfg(feature = "tower")]
 mod tower;
