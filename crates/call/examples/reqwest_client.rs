@@ -8,7 +8,7 @@ use std::error::Error;
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::get;
-use backstay_call::Pipeline;
+use backstay_call::{Attempt, Pipeline};
 use tokio::net::TcpListener;
 
 #[tokio::main(flavor = "current_thread")]
@@ -19,9 +19,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let client = reqwest::Client::new();
     let prices = Pipeline::builder("prices").build()?;
-    let response = prices
-        .call_idempotent(|attempt| client.get(&url).headers(attempt.headers()).send())
-        .await?;
+    let get = async |attempt: Attempt| {
+        let request = client.get(&url).headers(attempt.headers());
+        request.send().await?.error_for_status()
+    };
+    let response = prices.call_idempotent(get).await?;
     println!("{}: {}", response.status(), response.text().await?);
     Ok(())
 }

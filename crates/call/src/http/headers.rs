@@ -41,10 +41,11 @@ impl Attempt {
             let theirs = headers
                 .get(TIMEOUT)
                 .and_then(|text| parse_grpc_timeout(text.as_bytes()));
-            if theirs.is_none_or(|theirs| left < theirs) {
-                if let Ok(value) = HeaderValue::from_str(GrpcTimeout::new(left).as_str()) {
-                    headers.insert(TIMEOUT, value);
-                }
+            let value = HeaderValue::from_str(GrpcTimeout::new(left).as_str());
+            if let Ok(value) = value
+                && theirs.is_none_or(|theirs| left < theirs)
+            {
+                headers.insert(TIMEOUT, value);
             }
         }
         if self.number() > 1 {

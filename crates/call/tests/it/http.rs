@@ -1,167 +1,26 @@
 //! A pipeline around HTTP clients.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::error::Error;
 use std::future::ready;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use std::{fmt, io};
 
 use axum::Router;
 use axum::routing::post;
-use backstay_call::{Class, Classify, Effect, HttpClassifier, Pipeline, Pushback, Retry};
+use backstay_call::{Effect, Pipeline, Retry};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use proptest::prelude::*;
 use tokio::net::TcpSocket;
 use tokio::time::{Instant, Sleep, sleep};
 use tower::{Layer, Service, ServiceExt};
 
 const HOUR: Duration = Duration::from_secs(3_600);
-
-fn class(status: u16, headers: &[(&'static str, &str)]) -> Class {
-    let mut response = Response::builder().status(status);
-    for (name, value) in headers {
-        response = response.header(*name, *value);
-    }
-    HttpClassifier.classify(&Ok::<_, io::Error>(response.body(()).unwrap()))
-}
-
-fn overloaded(pushback: Pushback) -> Class {
-    let effect = Effect::NotExecuted;
-    Class::Overloaded { effect, pushback }
-}
-
-/// CALL-2: what each status means.
-#[test]
-fn classifies_by_status() {
-    for (statuses, expected) in [
-        (&[101, 200, 204, 302, 304, 399][..], Class::Success),
-        (
-            &[408, 500, 502, 503, 504, 507, 599],
-            Class::Transient(Effect::Unknown),
-        ),
-        (&[501, 505], Class::Permanent(Effect::NotExecuted)),
-        (
-            &[400, 401, 404, 409, 422, 499],
-            Class::Ignored(Effect::NotExecuted),
-        ),
-        (&[429], overloaded(Pushback::Unstated)),
-    ] {
-        for status in statuses {
-            assert_eq!(class(*status, &[]), expected, "{status}");
-        }
-    }
-}
-
-/// CALL-2, CALL-13: Retry-After in both forms, gRPC's push-back before it, nothing from what can't be read.
-#[test]
-fn reads_when_to_come_back() {
-    let after = |seconds| Pushback::After(Duration::from_secs(seconds));
-    for (header, expected) in [
-        ("120", after(120)),
-        ("0", after(0)),
-        ("99999999999999999999999", Pushback::After(24 * HOUR)),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", Pushback::After(24 * HOUR)),
-        ("Sun, 06 Nov 1994 08:49:37 GMT", after(0)),
-        ("Sunday, 06-Nov-94 08:49:37 GMT", after(0)),
-        ("soon", Pushback::Unstated),
-        ("-1", Pushback::Unstated),
-        ("1.5", Pushback::Unstated),
-        ("", Pushback::Unstated),
-        ("Sun, 99 Nov 1994 08:49:37 GMT", Pushback::Unstated),
-    ] {
-        for status in [429, 503] {
-            assert_eq!(
-                class(status, &[("retry-after", header)]),
-                overloaded(expected),
-                "{header:?}"
-            );
-        }
-    }
-    let both = |millis| {
-        class(
-            503,
-            &[("retry-after", "9"), ("grpc-retry-pushback-ms", millis)],
-        )
-    };
-    assert_eq!(
-        both("1500"),
-        overloaded(Pushback::After(Duration::from_millis(1_500)))
-    );
-    assert_eq!(both("-1"), overloaded(Pushback::Never));
-}
-
-/// CALL-2: a server that knows what it did is believed, beside 503 and 504.
-#[test]
-fn a_stated_effect_goes_before_the_status() {
-    for (text, effect) in [
-        ("not-executed", Effect::NotExecuted),
-        ("unknown", Effect::Unknown),
-        ("executed", Effect::Executed),
-    ] {
-        let stated = |status| class(status, &[("backstay-effect", text)]);
-        assert_eq!(stated(504), Class::Transient(effect));
-        assert_eq!(stated(503), Class::Transient(effect));
-        let when = class(503, &[("backstay-effect", text), ("retry-after", "1")]);
-        let pushback = Pushback::After(Duration::from_secs(1));
-        assert_eq!(when, Class::Overloaded { effect, pushback });
-        assert_eq!(stated(500), Class::Transient(Effect::Unknown));
-    }
-    let rubbish = class(504, &[("backstay-effect", "perhaps")]);
-    assert_eq!(rubbish, Class::Transient(Effect::Unknown));
-}
-
-proptest! {
-    /// CALL-2: no bytes from the network make the classifier panic or wait longer than a day.
-    #[test]
-    fn takes_any_header(bytes in prop::collection::vec(any::<u8>(), 0..40), status in 100u16..1_000) {
-        let Ok(value) = HeaderValue::from_bytes(&bytes) else { return Ok(()) };
-        let mut response = Response::builder().status(status).header("retry-after", value.clone());
-        response = response.header("backstay-effect", value);
-        let class = HttpClassifier.classify(&Ok::<_, io::Error>(response.body(()).unwrap()));
-        if let Class::Overloaded { pushback: Pushback::After(wait), .. } = class {
-            prop_assert!(wait <= 24 * HOUR);
-        }
-    }
-}
-
-/// Wraps a cause, as clients do; or is its own.
-#[derive(Debug)]
-struct Wrapped(Option<io::Error>);
-
-impl fmt::Display for Wrapped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("wrapped")
-    }
-}
-
-impl Error for Wrapped {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.as_ref().map_or(Some(self), |error| Some(error))
-    }
-}
-
-/// CALL-2: only an error that says there was no connection has no effect, however deep it says so.
-#[test]
-fn a_refused_connection_is_not_executed() {
-    let effect = |error: Wrapped| {
-        HttpClassifier
-            .classify(&Err::<Response<()>, _>(error))
-            .effect()
-    };
-    let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-    assert_eq!(effect(Wrapped(Some(refused()))), Effect::NotExecuted);
-    let deep = io::Error::other(Wrapped(Some(io::Error::other(refused()))));
-    assert_eq!(effect(Wrapped(Some(deep))), Effect::NotExecuted);
-    let reset = io::ErrorKind::ConnectionReset.into();
-    assert_eq!(effect(Wrapped(Some(reset))), Effect::Unknown);
-    assert_eq!(effect(Wrapped(None)), Effect::Unknown, "its own cause");
-}
 
 /// Answers with one status after another, the last again and again; is ready only after a while.
 #[derive(Default)]
@@ -395,7 +254,8 @@ async fn a_refused_post_is_sent_again() {
     let request = Request::post(format!("http://{address}/orders"))
         .body(Full::default())
         .unwrap();
-    let report = service.call(request).report().await;
+    let call = service.call(request).report();
+    let report = tokio::spawn(call).await.unwrap();
     assert_eq!(report.result.as_ref().unwrap().status(), 200);
     let effects: Vec<_> = report
         .attempts()

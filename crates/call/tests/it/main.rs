@@ -16,6 +16,8 @@ mod fallback;
 mod hedge;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod http_class;
 mod observe;
 mod own_rejections;
 mod panics;

@@ -1,4 +1,5 @@
 //! A pipeline as a tower layer.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::convert::Infallible;
 use std::future::{Future, pending, ready};
@@ -14,6 +15,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 /// Panics when it is called without having been ready. A clone is not ready, whatever its original was.
 #[derive(Default)]
 struct Probe {
+    asked: bool,
     ready: bool,
     calls: Arc<AtomicU32>,
     fails: u32,
@@ -22,6 +24,7 @@ struct Probe {
 impl Clone for Probe {
     fn clone(&self) -> Self {
         Self {
+            asked: false,
             ready: false,
             calls: Arc::clone(&self.calls),
             fails: self.fails,
@@ -36,7 +39,8 @@ impl Service<String> for Probe {
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Ready at the second question.
-        if std::mem::replace(&mut self.ready, true) {
+        self.ready = std::mem::replace(&mut self.asked, true);
+        if self.ready {
             return Poll::Ready(Ok(()));
         }
         cx.waker().wake_by_ref();
