@@ -73,9 +73,11 @@ pub mod telemetry {
 
 // The examples of the documents are tests.
 #[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
+#[cfg(doctest)]
 mod documents {
-    #[doc = include_str!("../../../README.md")]
-    struct Readme;
     #[cfg(all(feature = "tracing", feature = "metrics"))]
     #[doc = include_str!("../../../docs/telemetry.md")]
     struct Telemetry;

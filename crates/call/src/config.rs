@@ -118,10 +118,8 @@ impl Config {
             format!(
                 "line {}",
                 text.as_bytes()[..start]
-                    .iter()
-                    .filter(|byte| **byte == b'\n')
+                    .split(|byte| *byte == b'\n')
                     .count()
-                    + 1
             )
         };
         match toml::Deserializer::parse(text) {

@@ -174,16 +174,20 @@ async fn dropped_at_an_outer_deadline_is_a_failure() {
         .without(Policy::Retry)
         .build()
         .unwrap();
+    let ended = Cell::new(0);
     for _ in 0..3 {
         let op = async |_| {
-            let slow = async |_| pending::<Result<u32, Fail>>().await;
-            // It yields first, so that the outer time-out finds it pending.
-            let answer = by_error(&inner).call(slow).await;
-            answer.map_err(|_| UNKNOWN)
+            let calls = by_error(&inner);
+            let mut hung = Box::pin(calls.call(async |_| pending().await));
+            // Polled once and then forgotten, so that it can't notice by itself that its time is up.
+            assert!(poll_once(hung.as_mut()).is_pending());
+            pending::<()>().await;
+            ended.set(ended.get() + 1);
+            hung.await.map_err(|_| UNKNOWN)
         };
         let _ = by_error(&outer).call(op).await;
     }
-    assert_eq!(inner.breaker().state().failed, 3);
+    assert_eq!((ended.get(), inner.breaker().state().failed), (0, 3));
 }
 
 /// CALL-9: dropped by a caller whose time has passed is a failure, dropped before says nothing.

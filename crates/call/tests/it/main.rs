@@ -1,5 +1,7 @@
 //! A pipeline as its user sees it.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
+
 #[cfg(feature = "admission")]
 mod admission;
 mod breaker;

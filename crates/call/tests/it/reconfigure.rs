@@ -189,8 +189,8 @@ async fn a_new_slow_threshold_is_fair_to_calls_under_way() {
         settings.breaker = breaker.slow_after(ms(100));
         pipeline.reconfigure(settings).unwrap();
     };
-    let (a, b, c, d, e, ()) = tokio::join!(quick(), quick(), quick(), quick(), quick(), change);
-    assert!(a.is_ok() && b.is_ok() && c.is_ok() && d.is_ok() && e.is_ok());
+    let all = tokio::join!(quick(), quick(), quick(), quick(), quick(), change);
+    assert!(all.0.is_ok() && all.1.is_ok() && all.2.is_ok() && all.3.is_ok() && all.4.is_ok());
     let state = pipeline.breaker().state();
     assert_eq!((state.slow, state.phase), (0, Phase::Closed));
 }

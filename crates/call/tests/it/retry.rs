@@ -260,6 +260,21 @@ async fn an_attempt_that_times_out_is_repeated() {
     );
 }
 
+/// CALL-4: a call whose last attempt timed out says so, whatever the one before had said.
+#[tokio::test(start_paused = true)]
+async fn the_last_attempt_gives_the_reason() {
+    let pipeline = Pipeline::builder("p").retry(every(1, 2)).build().unwrap();
+    let op = async |attempt: backstay_call::Attempt| {
+        if attempt.number() == 2 {
+            std::future::pending::<()>().await;
+        }
+        Err(UNKNOWN)
+    };
+    let error = by_error(&pipeline).call_idempotent(op).await.unwrap_err();
+    assert_eq!(error.reason(), &Reason::TimedOut);
+    assert_eq!((error.stop(), error.attempts().len()), (Stop::Deadline, 2));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     /// CALL-12, CALL-13: whatever the options, a call ends by its deadline, and with its last attempt.

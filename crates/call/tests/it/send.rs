@@ -14,6 +14,8 @@ fn drop_sent<T: Send>(value: T) {
     drop(value);
 }
 
+type Boxed<'a> = Pin<Box<dyn Future<Output = Result<u32, CallError<Fail>>> + Send + 'a>>;
+
 /// CALL-1: a call is `Send` where the operation and its future are.
 #[tokio::test]
 async fn a_call_is_send_where_the_operation_is() {
@@ -35,7 +37,6 @@ async fn a_call_is_send_where_the_operation_is() {
     });
     assert_eq!(task.await.unwrap().unwrap(), 5);
 
-    type Boxed<'a> = Pin<Box<dyn Future<Output = Result<u32, CallError<Fail>>> + Send + 'a>>;
     let calls = by_error(&pipeline);
     let boxed: Boxed<'_> = Box::pin(calls.call(|_| async { Ok(1) }));
     assert!(boxed.await.is_ok());
