@@ -40,6 +40,7 @@
 //! | set up a dependency | [`PipelineBuilder`], [`Retry`], [`Backoff`], [`BudgetOptions`], [`Breaker`], [`Bulkhead`], [`Hedge`] |
 //! | make a call | [`Pipeline::call`], [`call_idempotent`](Pipeline::call_idempotent), [`call_keyed`](Pipeline::call_keyed), [`Attempt`] |
 //! | protect code that blocks | [`Pipeline::enter`] |
+//! | protect a server | `Admission` |
 //! | tell failures apart | [`Classify`], [`Class`], [`Effect`] |
 //! | handle a failed call | [`CallError`], [`Reason`], [`Rejected`], [`Stop`] |
 //! | pass a deadline on | [`deadline`] |
@@ -78,6 +79,9 @@ struct Readme;
 
 #[cfg(doctest)]
 mod documents {
+    #[cfg(feature = "admission")]
+    #[doc = include_str!("../../../docs/admission.md")]
+    struct Admission;
     #[cfg(all(feature = "tracing", feature = "metrics"))]
     #[doc = include_str!("../../../docs/telemetry.md")]
     struct Telemetry;
