@@ -60,7 +60,7 @@ impl Hedge {
         self
     }
 
-    /// Stops hedging while the quantile is above this, 1 ms at least. Default: half of the call's deadline.
+    /// Stops hedging while the quantile is above this, 1 ms at least. Default: half of the time that the attempt has.
     ///
     /// A quantile this high says that the dependency is slow for everybody. Then a second attempt is no faster
     /// than the first, and only adds to the load.
