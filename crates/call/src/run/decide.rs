@@ -10,7 +10,7 @@ use backstay_core::{Abandoned, Class, Effect, Moment, Outcome, Pushback};
 use super::Step;
 use super::flight::{Hedged, Last, Rare};
 use super::state::{Kind, Phase, Running, State, Unpaid, may_pass};
-use crate::attempt::{Attempt, AttemptRecord};
+use crate::attempt::{Attempt, AttemptRecord, Attempts};
 use crate::deadline::Scope;
 use crate::error::{CallError, Reason, Rejected, Stop};
 use crate::event::EventKind;
@@ -96,15 +96,19 @@ pub(super) fn conclude<Fut, T, E>(
     rejected: Option<Rejected>,
     now: Moment,
 ) -> Result<T, CallError<E>> {
-    let mut rare = std::mem::take(&mut **rare.get_or_insert_default());
-    refund(inner, rare.token.take(), now);
+    let rare = rare.as_mut().map(|rare| std::mem::take(&mut **rare));
+    let (token, last, effect, attempts) = match rare {
+        Some(rare) => (rare.token, rare.last, rare.effect, rare.attempts),
+        None => (None, None, Effect::NotExecuted, Attempts::default()),
+    };
+    refund(inner, token, now);
     if let Some(rejected) = rejected.as_ref().filter(|_| state.launched == 0)
         && let Some(by) = rejected.by()
     {
         inner.emit(EventKind::Rejected { by });
     }
     state.finish(inner, stop, now);
-    let reason = match (rare.last, rejected) {
+    let reason = match (last, rejected) {
         (Some(Last::Answer(Ok(value))), _) => return Ok(value),
         (Some(Last::Answer(Err(error))), _) => Reason::Operation(error),
         (None, Some(rejected)) => Reason::Rejected(rejected),
@@ -113,8 +117,8 @@ pub(super) fn conclude<Fut, T, E>(
     Err(CallError {
         reason,
         stop,
-        effect: rare.effect,
-        attempts: rare.attempts,
+        effect,
+        attempts,
     })
 }
 
