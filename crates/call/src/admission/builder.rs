@@ -15,6 +15,13 @@ use crate::settings::within;
 /// Enough to keep a few cores busy while most handlers wait for something else.
 const LIMIT: u32 = 64;
 
+/// Eight service times of patience. A line as short as the limit fills by chance at three quarters of capacity;
+/// a long one does no harm, because who can't be served in its time is refused at once.
+const QUEUE_PER_REQUEST: u32 = 8;
+
+/// Most places that a queue can have.
+const MOST: u32 = 1_000_000;
+
 /// Longer than most callers wait; shorter than what piles up unnoticed.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -55,7 +62,7 @@ impl AdmissionBuilder {
         self
     }
 
-    /// Most requests waiting for their handler, 0..=1,000,000. Default: as many as the limit.
+    /// Most requests waiting for their handler, 0..=1,000,000. Default: eight times the limit.
     ///
     /// Places alone let nobody in: a request that can't be served in its time is refused at once.
     pub fn queue(mut self, places: u32) -> Self {
@@ -105,7 +112,10 @@ impl AdmissionBuilder {
             return Err(Invalid::new("name", name, "must have 1 to 100 bytes"));
         }
         within("deadline", self.deadline, Duration::from_millis(1), MAX)?;
-        let bulkhead = Bulkhead::limit(self.limit).queue(self.queue.unwrap_or(self.limit));
+        let queue = self
+            .queue
+            .unwrap_or(self.limit.saturating_mul(QUEUE_PER_REQUEST).min(MOST));
+        let bulkhead = Bulkhead::limit(self.limit).queue(queue);
         bulkhead.validate("admission")?;
         let shared = Shared {
             name: self.name.into_boxed_str(),

@@ -454,7 +454,7 @@ fn options_are_checked() {
         assert_eq!(bad.build().unwrap_err().to_string(), text);
     }
     let state = builder().limit(7).build().unwrap().state();
-    assert_eq!((state.limit, state.queue), (7, 7));
+    assert_eq!((state.limit, state.queue), (7, 56));
 }
 
 /// CALL-18: the instance that said it is ready handles the request, after the wait, and is asked once for each.
