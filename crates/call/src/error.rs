@@ -53,9 +53,6 @@ pub enum Rejected {
     /// The time was over before anything could be sent.
     #[error("the deadline has passed")]
     DeadlinePassed,
-    /// The budget has nothing left for an extra call, such as a fallback.
-    #[error("the budget for extra load is used up")]
-    BudgetExhausted,
     /// The idempotency key can't be sent.
     #[error(transparent)]
     Key(Box<Invalid>),
@@ -68,7 +65,6 @@ impl Rejected {
             Self::BreakerOpen { .. } => Some(Policy::Breaker),
             Self::Bulkhead { .. } => Some(Policy::Bulkhead),
             Self::DeadlinePassed => Some(Policy::Deadline),
-            Self::BudgetExhausted => Some(Policy::Budget),
             Self::Key(_) => None,
         }
     }
@@ -79,7 +75,7 @@ impl Rejected {
             Self::BreakerOpen { retry_after, .. } | Self::Bulkhead { retry_after, .. } => {
                 *retry_after
             }
-            Self::DeadlinePassed | Self::BudgetExhausted | Self::Key(_) => None,
+            Self::DeadlinePassed | Self::Key(_) => None,
         }
     }
 }

@@ -27,6 +27,7 @@ mod run;
 mod settings;
 #[cfg(feature = "tower")]
 mod tower;
+mod turn;
 
 #[cfg(feature = "http")]
 pub use self::http::{HttpClassifier, HttpLayer, HttpService};

@@ -55,7 +55,7 @@ impl Dependency {
         attempt: u32,
         headers: HeaderMap,
     ) -> Result<response::Parts, Failure> {
-        let mut request = Request::get(format!("http://{}/work/{call}/{attempt}", self.address))
+        let mut request = Request::get(format!("http://{}/calls/{call}/{attempt}", self.address))
             .body(Empty::new())
             .map_err(|error| Failure::Connection(error.into()))?;
         *request.headers_mut() = headers;

@@ -160,7 +160,7 @@ impl Handler {
 /// The server's one route. Put a layer around it to protect it.
 pub(crate) fn router(work: &Arc<Work>, handler: Handler) -> Router {
     Router::new()
-        .route("/work/{call}/{attempt}", get(answer))
+        .route("/calls/{call}/{attempt}", get(answer))
         .with_state((work.clone(), handler))
 }
 

@@ -10,12 +10,13 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{Shared, headers, wake};
+use super::{Shared, headers};
 use crate::clock;
 use crate::deadline::Scope;
 use crate::event::{EventKind, HandlerEnd, Shed};
 use crate::policy::Policy;
 use crate::run::Timer;
+use crate::turn::{poll_turn, wake};
 
 pin_project! {
     /// A request on its way through an [`Admission`](super::Admission).
@@ -198,7 +199,7 @@ where
         let Some(ticket) = this.ticket.take() else {
             return Poll::Ready(Some(Shed::Overtaken));
         };
-        let turn = gate.poll(&ticket, |waker| waker.clone_from(cx.waker()));
+        let turn = poll_turn(gate, &ticket, cx);
         if let Turn::Waiting = turn {
             let until = ticket.wait_until();
             let Poll::Ready(now) = this.timer.poll_at(until, cx) else {

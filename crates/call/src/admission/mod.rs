@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use backstay_core::bulkhead::{Bulkhead, Gate, Permit, Wakes};
+use backstay_core::bulkhead::{Bulkhead, Gate, Permit};
 use backstay_core::retry_share::RetryShare;
 use backstay_core::{Invalid, Moment};
 use http::{Method, Uri};
@@ -18,6 +18,7 @@ use http::{Method, Uri};
 use crate::clock;
 use crate::event::{EventKind, Listeners};
 use crate::pipeline::BulkheadState;
+use crate::turn::wake;
 
 pub use builder::AdmissionBuilder;
 pub use future::AdmissionFuture;
@@ -124,8 +125,4 @@ impl fmt::Debug for Shared {
             .field("listeners", &self.listeners)
             .finish_non_exhaustive()
     }
-}
-
-fn wake(waiters: Wakes<Waker>) {
-    waiters.into_iter().for_each(Waker::wake);
 }

@@ -17,6 +17,7 @@ use crate::event::EventKind;
 use crate::inner::Inner;
 use crate::operation::Operation;
 use crate::policy::Policy;
+use crate::turn::wake;
 
 /// Nearly every call never needs one.
 type MaybeRare<Fut, T, E> = Option<Box<Rare<Fut, T, E>>>;
@@ -335,11 +336,5 @@ pub(super) fn settle(inner: &Inner, token: Option<Token>, now: Moment) {
 pub(super) fn refund(inner: &Inner, token: Option<Token>, now: Moment) {
     if let Some(token) = token {
         inner.budget.ledger().refund(token, now);
-    }
-}
-
-pub(super) fn wake(waiters: impl IntoIterator<Item = Waker>) {
-    for waker in waiters {
-        waker.wake();
     }
 }

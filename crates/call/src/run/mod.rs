@@ -31,9 +31,9 @@ use crate::key::Key;
 use crate::operation::Operation;
 use crate::plan::nanos;
 use crate::policy::Policy;
+use crate::turn::{poll_turn, wake};
 use decide::{
-    Next, after_failure, arrive, book, call, conclude, queue_up, refund, refuse, send_hedge,
-    settle, wake,
+    Next, after_failure, arrive, book, call, conclude, queue_up, refund, refuse, send_hedge, settle,
 };
 use flight::{Flight, Last, Rare};
 pub(crate) use state::Kind;
@@ -259,14 +259,7 @@ where
             state.phase = Phase::Ready;
             return Step::Go;
         };
-        // Cloned before and dropped after the gate's lock: a waker is somebody else's code.
-        let mut mine = cx.waker().clone();
-        let turn = inner.gate.poll(ticket, |waker| {
-            if !waker.will_wake(&mine) {
-                std::mem::swap(waker, &mut mine);
-            }
-        });
-        let refusal = match turn {
+        let refusal = match poll_turn(&inner.gate, ticket, cx) {
             Turn::Admitted(permit) => {
                 rare.ticket = None;
                 state.permit = Some(permit);

@@ -25,7 +25,7 @@ fn work(fault: std::ops::Range<Duration>) -> Arc<Work> {
 }
 
 async fn request(router: &Router, call: u64, left: Option<&str>) -> StatusCode {
-    let mut request = Request::get(format!("/work/{call}/0"));
+    let mut request = Request::get(format!("/calls/{call}/0"));
     if let Some(left) = left {
         request = request.header(TIME_LEFT, left);
     }
