@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use backstay_core::Invalid;
+use backstay_core::backoff::Backoff;
 use backstay_core::breaker::Breaker;
 use backstay_core::budget::BudgetOptions;
 use backstay_core::bulkhead::Bulkhead;
@@ -31,7 +32,7 @@ pub struct Settings {
     #[cfg_attr(feature = "config", serde(with = "backstay_core::duration_text"))]
     pub deadline: Duration,
     /// Time of one attempt. 1 ms up to the deadline. Default: half of what is left while another attempt may
-    /// follow, else all of it.
+    /// follow, but not cut below 1 s; else all of it.
     #[cfg_attr(
         feature = "config",
         serde(
@@ -62,6 +63,15 @@ pub struct Settings {
 
 /// Longer than nearly every request anybody waits for; a hung dependency still lets its caller go.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// An attempt that may be repeated is not given up before this: what a network loses is sent again after up to 1 s
+/// (the first packets of a connection, RFC 6298), and a slow answer is better than a second request.
+const SHORTEST_SHARE: Duration = Duration::from_secs(1);
+
+/// The time of an attempt that another may follow, out of what is left for the call.
+pub(crate) fn first_share(left: Duration) -> Duration {
+    (left / 2).max(left.min(SHORTEST_SHARE))
+}
 
 impl Default for Settings {
     fn default() -> Self {
@@ -128,9 +138,12 @@ impl Settings {
         }
         if let Some(deadline) = deadline {
             if on.has(Policy::Retry) {
-                let wait = self.retry.waits().longest(1);
-                let name = "retry.backoff.base";
-                below(name, wait, deadline, false, &limit("deadline", deadline))?;
+                // Nobody has to tune the default for a short deadline: what does not fit is not waited for.
+                if *self.retry.waits() != Backoff::default() {
+                    let wait = self.retry.waits().longest(1);
+                    let name = "retry.backoff.base";
+                    below(name, wait, deadline, false, &limit("deadline", deadline))?;
+                }
                 let least = self.retry.least_time();
                 below(
                     "retry.min_time",
@@ -156,7 +169,15 @@ impl Settings {
             (None, None) => return bounded(bulkhead),
         };
         if let Some(delay) = hedge.and_then(Hedge::fixed_delay) {
-            below("hedge.after", delay, longest, false, &limit(name, longest))?;
+            let halved =
+                timeout.is_none() && on.has(Policy::AttemptTimeout) && on.has(Policy::Retry);
+            let (name, first) = match first_share(longest) {
+                share if halved && share < longest => {
+                    ("the first attempt's share of the deadline", share)
+                }
+                _ => (name, longest),
+            };
+            below("hedge.after", delay, first, false, &limit(name, first))?;
         }
         if let Some(slow) = self
             .breaker

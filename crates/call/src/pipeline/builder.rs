@@ -51,7 +51,8 @@ impl PipelineBuilder {
 
     /// Time of one attempt. From 1 ms up to the deadline.
     ///
-    /// Default: half of what is left while another attempt may follow, else all that is left.
+    /// Default: half of what is left while another attempt may follow, but not cut below 1 s; else all that is
+    /// left.
     pub fn attempt_timeout(mut self, time: Duration) -> Self {
         self.settings.attempt_timeout = Some(time);
         self.with(Policy::AttemptTimeout)

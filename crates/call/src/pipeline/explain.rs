@@ -102,7 +102,8 @@ impl Explanation {
             Policy::Breaker => "stops calling what fails, probes when it may be back".to_owned(),
             Policy::AttemptTimeout => match settings.attempt_timeout {
                 Some(timeout) => format!("{timeout:?} for each"),
-                None => "half of the time left while another may follow, else all of it".to_owned(),
+                None => "half of the time left while another may follow, but not cut below 1 s"
+                    .to_owned(),
             },
         })
     }

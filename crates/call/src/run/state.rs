@@ -13,6 +13,7 @@ use crate::inner::Inner;
 use crate::key::Key;
 use crate::plan::{Plan, nanos};
 use crate::policy::Policy;
+use crate::settings::first_share;
 
 /// What a repeat may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,7 +232,7 @@ impl State {
             && self.launched < self.plan.max_attempts()
             && !hedge;
         if timeout == u64::MAX && another_may_follow && self.deadline != Moment::NEVER {
-            return now.plus(self.deadline.since(now) / 2);
+            return now.plus(first_share(self.deadline.since(now)));
         }
         now.plus_nanos(timeout).min(self.deadline)
     }

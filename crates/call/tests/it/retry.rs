@@ -137,8 +137,8 @@ async fn no_attempt_starts_with_less_than_its_minimum() {
         .await
         .unwrap_err();
     assert_eq!((error.stop(), error.attempts().len()), (Stop::Deadline, 2));
-    // The second has half of the 600 ms that are left, as a third may follow.
-    assert_eq!(least.get(), ms(300));
+    // The third would have 200 ms.
+    assert_eq!(least.get(), ms(600));
 }
 
 /// CALL-13: a call that begins with less than the minimum sends nothing.

@@ -33,6 +33,14 @@ fn assert_refused(
     }
 }
 
+/// CALL-13: a deadline alone is enough, however short: no default has to be tuned for it.
+#[test]
+fn a_short_deadline_is_enough() {
+    for deadline in [1, 20, 50] {
+        assert!(b().deadline(ms(deadline)).build().is_ok());
+    }
+}
+
 /// CALL-13: times that contradict each other.
 #[test]
 fn times_that_contradict_each_other() {
@@ -50,6 +58,12 @@ fn times_that_contradict_each_other() {
             "retry.backoff.base",
             "100ms",
             "must be below deadline = 100ms",
+        ),
+        (
+            b().deadline(s(3)).hedge(Hedge::after(ms(1500))),
+            "hedge.after",
+            "1.5s",
+            "must be below the first attempt's share of the deadline = 1.5s",
         ),
         (
             b().deadline(ms(100))
