@@ -62,6 +62,7 @@ impl<F: Future> Future for Within<F> {
 }
 
 /// The deadline around, [`Moment::NEVER`] if there is none.
+#[inline]
 pub(crate) fn current() -> Moment {
     // While a thread ends there is no caller to wait for.
     DEADLINE.try_with(Cell::get).unwrap_or(Moment::NEVER)
@@ -73,6 +74,7 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
+    #[inline]
     pub(crate) fn enter(deadline: Moment) -> Self {
         let before = current();
         let _ = DEADLINE.try_with(|cell| cell.set(deadline.min(before)));
@@ -81,6 +83,7 @@ impl Scope {
 }
 
 impl Drop for Scope {
+    #[inline]
     fn drop(&mut self) {
         let _ = DEADLINE.try_with(|cell| cell.set(self.before));
     }

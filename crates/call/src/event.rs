@@ -201,10 +201,12 @@ impl Listeners {
         self.0.push(Box::new(listener));
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    #[inline]
     pub(crate) fn emit(&self, name: &str, kind: EventKind) {
         if !self.0.is_empty() {
             self.tell(&Event::new(name, kind));

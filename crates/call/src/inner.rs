@@ -83,6 +83,7 @@ impl Inner {
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn emit(&self, kind: EventKind) {
         self.listeners.emit(&self.name, kind);
     }

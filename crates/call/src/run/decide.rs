@@ -202,7 +202,7 @@ pub(super) fn after_failure<Fut, T, E>(
     if state.kind == Kind::Plain && rare.last_class.effect() != Effect::NotExecuted {
         return Next::Stop(Stop::Effect);
     }
-    if state.launched >= state.plan.max_attempts() {
+    if state.number() >= state.plan.max_attempts() {
         return Next::Stop(Stop::Attempts);
     }
     let hedge_was_due = std::mem::replace(&mut state.hedge_at, Moment::NEVER) != Moment::NEVER;
@@ -243,7 +243,7 @@ fn pause<Fut, T, E>(
     rare.backoff = settings
         .retry
         .waits()
-        .delay(state.launched, rare.backoff, fastrand::u64(..));
+        .delay(state.number(), rare.backoff, fastrand::u64(..));
     let mut wait = rare.backoff;
     if let Pushback::After(asked) = pushback {
         if asked > most {
@@ -261,7 +261,7 @@ fn pause<Fut, T, E>(
     rare.waited = wait;
     rare.until = now.plus(wait);
     inner.emit(EventKind::RetryScheduled {
-        number: state.launched + 1,
+        number: state.number() + 1,
         wait,
     });
     Next::Pause

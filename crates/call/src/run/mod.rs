@@ -170,7 +170,7 @@ impl<P: Deref<Target = Inner>, Op, Fut, C, T, E> Run<P, Op, Fut, C, T, E> {
         state.phase = Phase::Done;
         let took = now.since(state.start);
         inner.emit(EventKind::CallDropped {
-            attempts: state.launched,
+            attempts: state.number(),
             took,
         });
     }
@@ -194,7 +194,15 @@ where
             let step = match self.state.phase {
                 Phase::New => self.as_mut().enter(cx),
                 Phase::Ready => self.as_mut().send(),
-                Phase::Flying => self.as_mut().fly(cx),
+                Phase::Flying => match self.as_mut().poll_first(cx) {
+                    // Past every `Step`: an answer that is moved once less is worth a tenth of the whole call.
+                    First::Success(value) => return Poll::Ready(Ok(value)),
+                    First::Other(result, class, record) => {
+                        self.as_mut().first_ended(result, class, record)
+                    }
+                    First::Nothing => None,
+                }
+                .unwrap_or_else(|| self.as_mut().fly(cx)),
                 Phase::Queued => self.as_mut().wait_for_turn(cx),
                 Phase::Pausing => self.as_mut().pause(cx),
                 Phase::Done => panic!("a call was polled after it had ended"),
@@ -206,6 +214,16 @@ where
             }
         }
     }
+}
+
+/// What polling the first attempt came to.
+enum First<T, E> {
+    /// It is not there, or has not ended.
+    Nothing,
+    /// It is the whole call, and has succeeded.
+    Success(T),
+    /// Any other end, booked with the policies.
+    Other(Result<T, E>, Class, AttemptRecord),
 }
 
 /// What one turn of the state machine came to.
@@ -315,12 +333,8 @@ where
         }
     }
 
-    /// Polls what is under way, and sees to what is due.
-    #[inline]
+    /// The first attempt has not decided: polls the hedge, and sees to what is due.
     fn fly(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Step<T, E> {
-        if let Some(step) = self.as_mut().poll_first(cx) {
-            return step;
-        }
         if self.rare.is_some()
             && let Some(step) = self.as_mut().poll_hedge(cx)
         {
@@ -330,10 +344,12 @@ where
     }
 
     #[inline]
-    fn poll_first(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Step<T, E>> {
+    fn poll_first(self: Pin<&mut Self>, cx: &mut Context<'_>) -> First<T, E> {
         let mut this = self.project();
         let (inner, state) = (&**this.inner, this.state);
-        let work = this.first.as_mut().as_pin_mut()?;
+        let Some(work) = this.first.as_mut().as_pin_mut() else {
+            return First::Nothing;
+        };
         let deadline = state
             .flight
             .as_ref()
@@ -345,22 +361,37 @@ where
         };
         let Poll::Ready(result) = polled else {
             state.running = Running::Ours;
-            return None;
+            return First::Nothing;
         };
         // Still the user's code: the future's drop, the classifier.
         this.first.set(None);
         let class = this.classify.classify(&result);
         state.running = Running::Ours;
-        let flight = state.flight.take()?;
+        let Some(flight) = state.flight.take() else {
+            return First::Nothing;
+        };
         let now = state.now();
         let record = state.land(inner, flight, false, (class.outcome(), class.effect()), now);
-        if class == Class::Success
-            && this.rare.is_none()
-            && let Ok(value) = result
-        {
-            state.finish(inner, Stop::Succeeded, now);
-            return Some(Step::End(Ok(value)));
+        match result {
+            Ok(value) if class == Class::Success && this.rare.is_none() => {
+                state.finish(inner, Stop::Succeeded, now);
+                First::Success(value)
+            }
+            result => First::Other(result, class, record),
         }
+    }
+
+    /// Books an answer of the first attempt that something may follow.
+    #[cold]
+    fn first_ended(
+        self: Pin<&mut Self>,
+        result: Result<T, E>,
+        class: Class,
+        record: AttemptRecord,
+    ) -> Option<Step<T, E>> {
+        let this = self.project();
+        let (inner, state) = (&**this.inner, this.state);
+        let now = state.ended;
         let last = (Last::Answer(result), class);
         book(inner, this.rare.get_or_insert_default(), record, last, now);
         arrive(inner, state, this.rare, now)

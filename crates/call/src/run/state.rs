@@ -46,9 +46,9 @@ pub(super) enum Running {
 
 /// The state that every call needs. Small, because it is moved together with its call.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct State {
     pub(super) plan: Plan,
-    pub(super) key: Option<Key>,
     /// Nanoseconds that the user gives this call; `u64::MAX` for no limit.
     pub(super) own_deadline: u64,
     /// `UNREAD` while nobody had to know it.
@@ -58,12 +58,14 @@ pub(super) struct State {
     pub(super) hedge_at: Moment,
     /// When the last attempt ended.
     pub(super) ended: Moment,
-    pub(super) permit: Option<Permit>,
-    pub(super) flight: Option<Flight>,
-    pub(super) launched: u32,
+    /// At most as many as `Retry::max_attempts` allows.
+    pub(super) launched: u8,
     pub(super) kind: Kind,
     pub(super) phase: Phase,
     pub(super) running: Running,
+    pub(super) key: Option<Key>,
+    pub(super) permit: Option<Permit>,
+    pub(super) flight: Option<Flight>,
 }
 
 /// No time was read yet. A call that needs none at its start reads it when it waits or ends.
@@ -89,6 +91,11 @@ impl State {
             phase: Phase::New,
             running: Running::Ours,
         }
+    }
+
+    /// The number of the last attempt that was sent; 0 before the first.
+    pub(super) fn number(&self) -> u32 {
+        u32::from(self.launched)
     }
 
     /// Fixes the plan and the deadline of the call.
@@ -173,11 +180,11 @@ impl State {
             };
         }
         inner.emit(EventKind::AttemptStarted {
-            number: self.launched,
+            number: self.number(),
             hedge,
         });
         Ok(Flight {
-            number: self.launched,
+            number: self.number(),
             start: now,
             timeout_at,
             admission,
@@ -229,7 +236,7 @@ impl State {
         let timeout = inner.plan.attempt_timeout();
         let another_may_follow = self.kind == Kind::Idempotent
             && self.plan.acts(Policy::Retry)
-            && self.launched < self.plan.max_attempts()
+            && self.number() < self.plan.max_attempts()
             && !hedge;
         if timeout == u64::MAX && another_may_follow && self.deadline != Moment::NEVER {
             return now.plus(first_share(self.deadline.since(now)));
@@ -238,7 +245,7 @@ impl State {
     }
 
     fn when_to_hedge(&self, inner: &Inner, timeout_at: Moment, now: Moment) -> Moment {
-        if self.kind == Kind::Plain || self.launched >= self.plan.max_attempts() {
+        if self.kind == Kind::Plain || self.number() >= self.plan.max_attempts() {
             return Moment::NEVER;
         }
         let delay = inner.hedge.delay(timeout_at.since(now), now);
@@ -315,7 +322,7 @@ impl State {
                 policy: Policy::Deadline,
             });
         }
-        let (succeeded, attempts) = (stop == Stop::Succeeded, self.launched);
+        let (succeeded, attempts) = (stop == Stop::Succeeded, self.number());
         inner.emit(EventKind::CallEnded {
             stop,
             succeeded,

@@ -22,9 +22,9 @@ pub struct Circuit {
     probe_at: AtomicU64,
     /// After how many nanoseconds a call is slow; `u64::MAX` for never.
     slow_after: AtomicU64,
-    /// Nanoseconds of a bucket in even and odd generations of the window. A result finds the length that its
+    /// Buckets in a nanosecond, in even and odd generations of the window. A result finds the length that its
     /// own generation had, even while the options change.
-    buckets: [AtomicU64; 2],
+    tick_rates: [AtomicU64; 2],
     /// Epoch and failures without a success between.
     consecutive: AtomicU64,
     /// Whether the window may hold anything bad. While it does not, a success can't open the circuit.
@@ -76,12 +76,12 @@ impl Circuit {
     /// A closed circuit, after checking the options as those of `breaker`.
     pub fn new(options: Breaker, now: Moment) -> Result<Self, Invalid> {
         options.validate("breaker")?;
-        let bucket = options.bucket_nanos();
+        let rate = options.tick_rate();
         Ok(Self {
             word: AtomicU64::new(Word::START.0),
             probe_at: AtomicU64::new(0),
             slow_after: AtomicU64::new(options.slow_threshold().map_or(u64::MAX, nanos)),
-            buckets: [AtomicU64::new(bucket), AtomicU64::new(bucket)],
+            tick_rates: [AtomicU64::new(rate), AtomicU64::new(rate)],
             consecutive: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
             settled: AtomicU64::new(UNSETTLED),
@@ -273,9 +273,9 @@ impl Circuit {
             ));
         }
         if old != new {
-            let (word, length) = (self.word(), options.bucket_nanos());
+            let (word, rate) = (self.word(), options.tick_rate());
             let next = word.next_generation();
-            self.buckets[parity(next)].store(length, SeqCst);
+            self.tick_rates[parity(next)].store(rate, SeqCst);
             let from = (word.generation(), self.bucket(word, now));
             self.tally
                 .carry_over(from, (next.generation(), self.bucket(next, now)));
@@ -322,7 +322,8 @@ impl Circuit {
 
     #[inline]
     fn bucket(&self, word: Word, now: Moment) -> u64 {
-        now.as_nanos() / self.buckets[parity(word)].load(Relaxed)
+        let rate = self.tick_rates[parity(word)].load(Relaxed);
+        (u128::from(now.as_nanos()) * u128::from(rate) >> 64) as u64
     }
 
     fn counts(&self, word: Word, now: Moment) -> Counts {
@@ -512,8 +513,8 @@ impl Circuit {
             Phase::HalfOpen => inner.round = Round::default(),
             Phase::Closed => {
                 next = next.next_generation();
-                let length = self.buckets[parity(word)].load(Relaxed);
-                self.buckets[parity(next)].store(length, SeqCst);
+                let rate = self.tick_rates[parity(word)].load(Relaxed);
+                self.tick_rates[parity(next)].store(rate, SeqCst);
                 self.tally.clear();
             }
         }
