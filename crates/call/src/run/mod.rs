@@ -371,7 +371,8 @@ where
             return First::Nothing;
         };
         let now = state.now();
-        let record = state.land(inner, flight, false, (class.outcome(), class.effect()), now);
+        let ended = (class.outcome(), class.effect());
+        let record = state.land_first(inner, flight, false, ended, now);
         match result {
             Ok(value) if class == Class::Success && this.rare.is_none() => {
                 state.finish(inner, Stop::Succeeded, now);

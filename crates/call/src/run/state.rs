@@ -146,7 +146,11 @@ impl State {
     }
 
     /// Gets an attempt under way as far as it is ours, or says why not.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "returned through memory, the answer costs more than it takes to find"
+    )]
+    #[inline(always)]
     pub(super) fn take_off(
         &mut self,
         inner: &Inner,
@@ -253,8 +257,24 @@ impl State {
     }
 
     /// Books the end of an attempt with the policies and the listeners.
-    #[inline]
     pub(super) fn land(
+        &mut self,
+        inner: &Inner,
+        flight: Flight,
+        hedge: bool,
+        ended: (Outcome, Effect),
+        now: Moment,
+    ) -> AttemptRecord {
+        self.land_first(inner, flight, hedge, ended, now)
+    }
+
+    /// As `land`, where the record is rarely wanted.
+    #[expect(
+        clippy::inline_always,
+        reason = "a record that nobody reads is then never made"
+    )]
+    #[inline(always)]
+    pub(super) fn land_first(
         &mut self,
         inner: &Inner,
         flight: Flight,
