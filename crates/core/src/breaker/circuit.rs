@@ -162,7 +162,11 @@ impl Circuit {
     }
 
     /// Gives an admission back with how the call ended.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "given over through memory, an admission costs more than its count"
+    )]
+    #[inline(always)]
     #[expect(
         clippy::needless_pass_by_value,
         reason = "an admission is given back once"
