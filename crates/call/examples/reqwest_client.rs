@@ -1,4 +1,4 @@
-//! A reqwest client, each of its attempts with the headers that tell the server about it.
+//! A reqwest client: its responses classified as HTTP, each attempt with the headers that tell the server about it.
 //!
 //! `cargo run -p backstay-call --features http --example reqwest_client`
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
@@ -8,7 +8,8 @@ use std::error::Error;
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::get;
-use backstay_call::{Attempt, Pipeline};
+use backstay_call::{Attempt, HttpClassifier, Pipeline};
+use reqwest::Response;
 use tokio::net::TcpListener;
 
 #[tokio::main(flavor = "current_thread")]
@@ -19,10 +20,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let client = reqwest::Client::new();
     let prices = Pipeline::builder("prices").build()?;
-    let get = async |attempt: Attempt| {
-        let request = client.get(&url).headers(attempt.headers());
-        request.send().await?.error_for_status()
-    };
+    let prices = prices.classified(|answer: &Result<Response, reqwest::Error>| match answer {
+        Ok(response) => HttpClassifier::response(response.status(), response.headers()),
+        Err(error) => HttpClassifier::error(error),
+    });
+    let get = async |attempt: Attempt| client.get(&url).headers(attempt.headers()).send().await;
     let response = prices.call_idempotent(get).await?;
     println!("{}: {}", response.status(), response.text().await?);
     Ok(())

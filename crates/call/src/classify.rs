@@ -1,5 +1,7 @@
 use backstay_core::{Class, Effect};
 
+use crate::error::CallError;
+
 /// Says what a result means. Every policy of a pipeline goes by this one answer.
 ///
 /// Closures are classifiers:
@@ -27,6 +29,22 @@ pub trait Classify<T, E> {
 impl<T, E, F: Fn(&Result<T, E>) -> Class> Classify<T, E> for F {
     fn classify(&self, result: &Result<T, E>) -> Class {
         self(result)
+    }
+}
+
+/// For a pipeline around calls that go through another pipeline.
+///
+/// The inner one has classified already: its refusals are no failures here, and what it holds for permanent or
+/// may have had an effect stays so.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nested;
+
+impl<T, E> Classify<T, CallError<E>> for Nested {
+    fn classify(&self, result: &Result<T, CallError<E>>) -> Class {
+        match result {
+            Ok(_) => Class::Success,
+            Err(error) => error.class(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! simulations. Everywhere else time is read from the processor's counter, at less than half the cost.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use backstay_core::Moment;
@@ -19,12 +20,23 @@ const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The time now.
 #[inline]
 pub(crate) fn now() -> Moment {
-    if CAN_PAUSE {
+    if CAN_PAUSE || COUNTER_FAILED.load(Relaxed) {
         return from_tokio();
     }
     let (clock, origin) = counter();
-    let since = clock.delta_as_nanos(*origin, clock.raw());
-    MIDDLE.plus_nanos(since)
+    let raw = clock.raw();
+    if raw < *origin {
+        return distrust_counter();
+    }
+    MIDDLE.plus_nanos(clock.delta_as_nanos(*origin, raw))
+}
+
+/// Goes by tokio's clock from here on: the processor's counter was set back, as a machine that was suspended or
+/// moved may do. Both clocks count from the same instant.
+#[cold]
+pub(crate) fn distrust_counter() -> Moment {
+    COUNTER_FAILED.store(true, Relaxed);
+    from_tokio()
 }
 
 /// What a timer is set to for `moment`, seen from `now`.
@@ -32,12 +44,15 @@ pub(crate) fn instant(moment: Moment, now: Moment) -> Instant {
     Instant::now() + moment.since(now).min(FAR)
 }
 
+static COUNTER_FAILED: AtomicBool = AtomicBool::new(false);
+
 #[inline]
 fn counter() -> &'static (quanta::Clock, u64) {
     static COUNTER: OnceLock<(quanta::Clock, u64)> = OnceLock::new();
     COUNTER.get_or_init(|| {
         let clock = quanta::Clock::new();
         let origin = clock.raw();
+        from_tokio();
         (clock, origin)
     })
 }

@@ -136,10 +136,16 @@ impl Config {
 
     /// Reads JSON; `file` is what errors name.
     pub fn from_json(file: impl Into<String>, text: &str) -> Result<Self, ConfigError> {
+        let file = file.into();
         let mut json = serde_json::Deserializer::from_str(text);
         let place =
             |error: &serde_json::Error| (format!("line {}", error.line()), error.to_string());
-        Self::from(file.into(), &mut json, place)
+        let config = Self::from(file.clone(), &mut json, place)?;
+        json.end().map_err(|error| {
+            let (key, problem) = place(&error);
+            ConfigError::Malformed { file, key, problem }
+        })?;
+        Ok(config)
     }
 
     /// The options of one pipeline.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backstay_core::breaker::Phase;
 use backstay_core::bulkhead::Refusal;
-use backstay_core::{Effect, Invalid};
+use backstay_core::{Class, Effect, Invalid, Outcome};
 
 use crate::attempt::Attempts;
 use crate::policy::Policy;
@@ -158,6 +158,19 @@ impl<E> CallError<E> {
     /// The attempts in the order in which they ended.
     pub fn attempts(&self) -> &Attempts {
         &self.attempts
+    }
+
+    /// What this failure means to a pipeline around this one; [`Nested`](crate::Nested) classifies by it.
+    ///
+    /// A refusal of ours says nothing about the dependency, and repeating it at once would not help.
+    pub fn class(&self) -> Class {
+        let last = self.attempts.iter().last().map(|attempt| attempt.outcome);
+        match (&self.reason, self.stop) {
+            (Reason::Rejected(_), _) => Class::Ignored(Effect::NotExecuted),
+            _ if last == Some(Outcome::Ignored) => Class::Ignored(self.effect),
+            (_, Stop::Permanent) => Class::Permanent(self.effect),
+            _ => Class::Transient(self.effect),
+        }
     }
 
     /// When it makes sense to come back, where a refusal knows it.

@@ -179,6 +179,8 @@ pub enum HandlerEnd {
     TimedOut,
     /// Its caller left; it was dropped.
     CallerGone,
+    /// It panicked.
+    Panicked,
 }
 
 impl HandlerEnd {
@@ -188,6 +190,7 @@ impl HandlerEnd {
             Self::Answered => "answered",
             Self::TimedOut => "timed_out",
             Self::CallerGone => "caller_gone",
+            Self::Panicked => "panicked",
         }
     }
 }

@@ -1,8 +1,6 @@
-use std::task::Waker;
-
 use backstay_core::breaker::Admission;
-use backstay_core::bulkhead::{Entry, Permit, Refusal};
-use backstay_core::{Abandoned, Class, Fault, Moment, Outcome};
+use backstay_core::bulkhead::Permit;
+use backstay_core::{Abandoned, Class, Effect, Fault, Moment, Outcome};
 
 use crate::clock;
 use crate::deadline;
@@ -24,13 +22,15 @@ pub struct Entered<'a> {
     admission: Option<Admission>,
     permit: Option<Permit>,
     deadline: Moment,
+    start: Moment,
+    open: bool,
 }
 
 impl Pipeline {
     /// Enters bulkhead and breaker for one attempt, without waiting and without a runtime.
     ///
     /// For blocking code; async code uses [`call`](Self::call). There is no time-out here: the code that blocks
-    /// has to bring its own. Repeats are paid from [`budget`](Self::budget).
+    /// has to bring its own. Each is counted as a call; repeats are paid from [`budget`](Self::budget).
     ///
     /// ```
     /// # use backstay_call::{Class, Effect, Pipeline};
@@ -44,28 +44,26 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// A full bulkhead or an open breaker.
+    /// A full bulkhead, an open breaker, or a deadline around that has passed.
     pub fn enter(&self) -> Result<Entered<'_>, Rejected> {
         let inner = self.inner();
         let (plan, now) = (inner.plan.get(), clock::now());
+        if now >= deadline::current() {
+            return Err(inner.reject(Rejected::DeadlinePassed));
+        }
         let mut entered = Entered {
             inner,
             admission: None,
             permit: None,
             deadline: deadline::current(),
+            start: now,
+            open: false,
         };
         if plan.on(Policy::Bulkhead) {
-            match take_place(inner, now) {
+            match inner.gate.try_enter(1, now) {
                 Ok(permit) => entered.permit = Some(permit),
                 Err(refusal) if plan.acts(Policy::Bulkhead) => {
-                    inner.emit(EventKind::Rejected {
-                        by: Policy::Bulkhead,
-                    });
-                    let retry_after = Some(inner.gate.expected_wait());
-                    return Err(Rejected::Bulkhead {
-                        refusal,
-                        retry_after,
-                    });
+                    return Err(inner.reject(inner.no_place(refusal)));
                 }
                 Err(_) => inner.emit(EventKind::Observed {
                     policy: Policy::Bulkhead,
@@ -79,19 +77,24 @@ impl Pipeline {
             {
                 Ok(admission) => entered.admission = Some(admission),
                 Err(rejection) if plan.acts(Policy::Breaker) && !rejection.observed() => {
-                    inner.emit(EventKind::Rejected {
-                        by: Policy::Breaker,
-                    });
-                    return Err(Rejected::BreakerOpen {
+                    return Err(inner.reject(Rejected::BreakerOpen {
                         phase: rejection.phase,
                         retry_after: rejection.retry_after,
-                    });
+                    }));
                 }
                 Err(_) => inner.emit(EventKind::Observed {
                     policy: Policy::Breaker,
                 }),
             }
         }
+        if plan.on(Policy::Budget) {
+            inner.budget.ledger().on_call(now);
+        }
+        entered.open = true;
+        inner.emit(EventKind::AttemptStarted {
+            number: 1,
+            hedge: false,
+        });
         Ok(entered)
     }
 }
@@ -99,11 +102,11 @@ impl Pipeline {
 impl Entered<'_> {
     /// Says how the attempt ended.
     pub fn finish(mut self, class: Class) {
-        self.end(class.outcome());
+        self.end(class.outcome(), class.effect(), clock::now());
     }
 
-    fn end(&mut self, outcome: Outcome) {
-        let (inner, now) = (self.inner, clock::now());
+    fn end(&mut self, outcome: Outcome, effect: Effect, now: Moment) {
+        let inner = self.inner;
         if let Some(admission) = self.admission.take() {
             inner.circuit.end(admission, outcome, now, |change| {
                 inner.emit(EventKind::Breaker(change));
@@ -112,36 +115,31 @@ impl Entered<'_> {
         if let Some(permit) = self.permit.take() {
             inner.release(permit, now);
         }
+        if std::mem::take(&mut self.open) {
+            inner.emit(EventKind::AttemptEnded {
+                number: 1,
+                hedge: false,
+                outcome,
+                effect,
+                took: now.since(self.start),
+            });
+        }
     }
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        if self.admission.is_none() && self.permit.is_none() {
+        if self.admission.is_none() && self.permit.is_none() && !self.open {
             return;
         }
-        self.end(if std::thread::panicking() {
+        let now = clock::now();
+        let outcome = if std::thread::panicking() {
             Outcome::Failure(Fault::Error)
-        } else if clock::now() >= self.deadline {
+        } else if now >= self.deadline {
             Outcome::Abandoned(Abandoned::DeadlinePassed)
         } else {
             Outcome::Abandoned(Abandoned::CallerGone)
-        });
-    }
-}
-
-fn take_place(inner: &Inner, now: Moment) -> Result<Permit, Refusal> {
-    match inner
-        .gate
-        .enter(1, now, Moment::NEVER, || Waker::noop().clone())
-    {
-        Entry::Admitted(permit) => Ok(permit),
-        Entry::Refused(refusal) => Err(refusal),
-        Entry::Queued(ticket, wakes) => {
-            for waker in wakes.into_iter().chain(inner.gate.leave(ticket, now)) {
-                waker.wake();
-            }
-            Err(Refusal::Full)
-        }
+        };
+        self.end(outcome, Effect::Unknown, now);
     }
 }

@@ -3,15 +3,18 @@ use std::task::Waker;
 
 use arc_swap::ArcSwap;
 use backstay_core::breaker::Circuit;
-use backstay_core::bulkhead::{Bulkhead, Gate, Permit};
+use backstay_core::bulkhead::{Bulkhead, Gate, Permit, Refusal};
 use backstay_core::hedge::{Hedge, HedgeTimer};
 use backstay_core::{Invalid, Moment};
 
 use crate::budget::Budget;
 use crate::clock;
+use crate::error::Rejected;
 use crate::event::{EventKind, Listeners};
 use crate::plan::SharedPlan;
+use crate::policy::Policy;
 use crate::settings::Settings;
+use crate::turn::wake;
 
 /// The state that all clones of a pipeline share.
 ///
@@ -76,9 +79,7 @@ impl Inner {
             self.settings.store(Arc::new(settings));
             wakes
         };
-        for waker in wakes {
-            waker.wake();
-        }
+        wake(wakes);
         self.emit(EventKind::Reconfigured);
         Ok(())
     }
@@ -88,10 +89,39 @@ impl Inner {
         self.listeners.emit(&self.name, kind);
     }
 
-    pub(crate) fn release(&self, permit: Permit, now: Moment) {
-        for waker in self.gate.release(permit, now) {
-            waker.wake();
+    /// Tells that a call is refused before anything was sent.
+    pub(crate) fn reject(&self, rejected: Rejected) -> Rejected {
+        if let Some(by) = rejected.by() {
+            self.emit(EventKind::Rejected { by });
         }
+        rejected
+    }
+
+    /// A permit while there is one, and a word where a bulkhead that only observes would have made a call wait.
+    pub(crate) fn try_enter(&self, weight: u32, now: Moment) -> Option<Permit> {
+        let permit = self.gate.try_enter(weight, now).ok();
+        if permit.is_none() {
+            self.emit(EventKind::Observed {
+                policy: Policy::Bulkhead,
+            });
+        }
+        permit
+    }
+
+    /// A refusal by the bulkhead, with when a place is likely to be free.
+    pub(crate) fn no_place(&self, refusal: Refusal) -> Rejected {
+        let retry_after = match refusal {
+            Refusal::TooHeavy { .. } => None,
+            _ => Some(self.gate.expected_wait()),
+        };
+        Rejected::Bulkhead {
+            refusal,
+            retry_after,
+        }
+    }
+
+    pub(crate) fn release(&self, permit: Permit, now: Moment) {
+        wake(self.gate.release(permit, now));
     }
 }
 

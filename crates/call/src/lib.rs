@@ -39,7 +39,7 @@ pub use admission::{
 };
 pub use attempt::{Attempt, AttemptRecord, Attempts};
 pub use budget::{Budget, ExtraPermit};
-pub use classify::{AnyError, Classify};
+pub use classify::{AnyError, Classify, Nested};
 #[cfg(feature = "config")]
 pub use config::{Config, ConfigError};
 pub use error::{CallError, Reason, Rejected, Stop};

@@ -71,7 +71,12 @@ impl Plan {
         startless.set(Policy::Breaker, settings.breaker.slow_threshold().is_none());
         startless.set(Policy::AttemptTimeout, settings.attempt_timeout.is_none());
         let needs_start = on.bits() & !startless.bits() != 0;
-        let least = u32::try_from(settings.retry.least_time().as_micros()).unwrap_or(u32::MAX);
+        let least_time = if on.has(Policy::Retry) {
+            settings.retry.least_time()
+        } else {
+            Duration::ZERO
+        };
+        let least = u32::try_from(least_time.as_micros()).unwrap_or(u32::MAX);
         Self(
             u64::from(on.bits())
                 | u64::from(observe.bits()) << 8

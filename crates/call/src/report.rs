@@ -62,7 +62,10 @@ where
         self.await.or_else(|error| value(&error).ok_or(error))
     }
 
-    /// Asks somebody else if the call fails. It is extra load, so it draws on the budget as a retry does.
+    /// Asks somebody else if the call fails.
+    ///
+    /// After an attempt it is extra load, so it draws on the budget as a retry does. In place of a call that was
+    /// refused before anything was sent it is not, and draws nothing.
     ///
     /// It is a call of its own, after this one's deadline: send it through a pipeline of its own.
     ///
@@ -85,7 +88,7 @@ where
         let inner = run.as_ref().get_ref().inner();
         let plan = inner.plan.get();
         let mut permit = None;
-        if plan.on(Policy::Budget) {
+        if plan.on(Policy::Budget) && !error.attempts().is_empty() {
             permit = inner.budget.draw(Extra::Retry, clock::now());
             if permit.is_none() {
                 if plan.acts(Policy::Budget) {

@@ -111,7 +111,11 @@ impl Settings {
     }
 
     fn relations(&self) -> Result<(), Invalid> {
-        let on = self.on();
+        // A policy that only observes bounds nothing.
+        let mut on = self.on();
+        for policy in &self.observe {
+            on.set(*policy, false);
+        }
         let deadline = on.has(Policy::Deadline).then_some(self.deadline);
         let timeout = self
             .attempt_timeout

@@ -1,5 +1,6 @@
 //! Waiting at a gate: the part that needs wakers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Waker};
 
 use backstay_core::bulkhead::{Gate, Ticket, Turn};
@@ -17,6 +18,10 @@ pub(crate) fn poll_turn(gate: &Gate<Waker>, ticket: &Ticket, cx: &Context<'_>) -
 }
 
 /// Wakes those whose turn has come, outside of every lock.
+///
+/// A waker that panics keeps nobody else asleep.
 pub(crate) fn wake(waiters: impl IntoIterator<Item = Waker>) {
-    waiters.into_iter().for_each(Waker::wake);
+    for waiter in waiters {
+        let _ = catch_unwind(AssertUnwindSafe(|| waiter.wake()));
+    }
 }

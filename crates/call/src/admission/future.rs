@@ -40,6 +40,8 @@ pin_project! {
         deadline: Moment,
         ticket: Option<Ticket>,
         permit: Option<Permit>,
+        // Left set by a handler that panics.
+        in_handler: bool,
         // The service that said it is ready, and what it is to handle.
         work: Option<(S, Request<B>)>,
         #[pin]
@@ -81,6 +83,7 @@ where
             deadline: Moment::NEVER,
             ticket: None,
             permit: None,
+            in_handler: false,
             work: None,
             handler: None,
             timer: Timer::new(),
@@ -111,12 +114,12 @@ where
             this.shared.emit(EventKind::Shed { reason });
         }
         if *this.phase == Phase::Handling {
-            finish(
-                this.shared,
-                this.permit,
-                *this.began,
-                HandlerEnd::CallerGone,
-            );
+            let end = if *this.in_handler {
+                HandlerEnd::Panicked
+            } else {
+                HandlerEnd::CallerGone
+            };
+            finish(this.shared, this.permit, *this.began, end);
         }
     }
 }
@@ -156,23 +159,26 @@ where
         let refused = if now >= *this.deadline {
             Some(Shed::Expired)
         } else {
-            match shared
-                .gate
-                .enter(1, now, *this.deadline, || cx.waker().clone())
-            {
+            let entry = if shared.observe {
+                shared
+                    .gate
+                    .try_enter(1, now)
+                    .map_or_else(Entry::Refused, Entry::Admitted)
+            } else {
+                shared
+                    .gate
+                    .enter(1, now, *this.deadline, || cx.waker().clone())
+            };
+            match entry {
                 Entry::Admitted(permit) => {
                     *this.permit = Some(permit);
                     None
                 }
                 Entry::Queued(ticket, made_room) => {
                     wake(made_room);
-                    if !shared.observe {
-                        *this.ticket = Some(ticket);
-                        *this.phase = Phase::Queued;
-                        return None;
-                    }
-                    wake(shared.gate.leave(ticket, now));
-                    Some(Shed::Full)
+                    *this.ticket = Some(ticket);
+                    *this.phase = Phase::Queued;
+                    return None;
                 }
                 Entry::Refused(refusal) => Some(shed_by(refusal)),
             }
@@ -233,7 +239,9 @@ where
         *this.began = now;
         if let Some((mut service, request)) = this.work.take() {
             let _scope = scope(this.shared, *this.deadline);
+            *this.in_handler = true;
             this.handler.set(Some(service.call(request)));
+            *this.in_handler = false;
         }
     }
 
@@ -242,10 +250,12 @@ where
         let Some(handler) = this.handler.as_mut().as_pin_mut() else {
             panic!("a request was polled after its end");
         };
+        *this.in_handler = true;
         let polled = {
             let _scope = scope(this.shared, *this.deadline);
             handler.poll(cx)
         };
+        *this.in_handler = false;
         let (answer, end) = match polled {
             Poll::Ready(answer) => (answer, HandlerEnd::Answered),
             Poll::Pending => {

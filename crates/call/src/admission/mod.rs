@@ -82,6 +82,9 @@ impl Admission {
 
     /// Changes the limits while requests run. No request that was taken in or waits is hurt.
     ///
+    /// The queue is what `limits` says, none for [`Bulkhead::limit`] alone: the default of the builder is not
+    /// applied again.
+    ///
     /// # Errors
     ///
     /// Names the option, its value and the range; nothing changes.

@@ -16,24 +16,40 @@ use crate::classify::Classify;
 /// | result | class | effect |
 /// |---|---|---|
 /// | below 400 | success | |
-/// | 429, and 503 that says when to come back | overloaded; come back as `Retry-After` or `grpc-retry-pushback-ms` says | not executed |
-/// | 408, 500, 502, 504, any other 503, other 5xx | transient | unknown |
+/// | 429 | overloaded; come back as `Retry-After` or `grpc-retry-pushback-ms` says | not executed |
+/// | 408, 500, 502, 503, 504, other 5xx, with one of these headers | overloaded; come back as it says | unknown |
+/// | the same without | transient | unknown |
 /// | 501, 505 | permanent | not executed |
 /// | other 4xx | ignored: the caller's own fault | not executed |
-/// | no connection | transient | not executed |
+/// | a refused connection | transient | not executed |
 /// | any other error | transient | unknown |
 ///
-/// A server that knows better says so with `backstay-effect: not-executed`, `unknown` or `executed` beside a
-/// 503 or 504.
+/// A server that knows better than "unknown" says so with `backstay-effect: not-executed` or `executed`, as
+/// [`Admission`](crate::Admission) does.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HttpClassifier;
 
 impl<B, E: Error + 'static> Classify<Response<B>, E> for HttpClassifier {
     fn classify(&self, result: &Result<Response<B>, E>) -> Class {
         match result {
-            Ok(response) => of_response(response.status(), response.headers()),
-            Err(error) if never_connected(error) => Class::Transient(Effect::NotExecuted),
-            Err(_) => Class::Transient(Effect::Unknown),
+            Ok(response) => Self::response(response.status(), response.headers()),
+            Err(error) => Self::error(error),
+        }
+    }
+}
+
+impl HttpClassifier {
+    /// What a response means, for clients with a response type of their own such as reqwest.
+    pub fn response(status: StatusCode, headers: &HeaderMap) -> Class {
+        of_response(status, headers)
+    }
+
+    /// What an error of the client means.
+    pub fn error(error: &(dyn Error + 'static)) -> Class {
+        if never_connected(error) {
+            Class::Transient(Effect::NotExecuted)
+        } else {
+            Class::Transient(Effect::Unknown)
         }
     }
 }
@@ -45,18 +61,23 @@ fn of_response(status: StatusCode, headers: &HeaderMap) -> Class {
             effect: Effect::NotExecuted,
             pushback: pushback(headers),
         },
-        503 if says_when(headers) => Class::Overloaded {
-            effect: stated_effect(headers).unwrap_or(Effect::NotExecuted),
-            pushback: pushback(headers),
-        },
-        503 | 504 => Class::Transient(stated_effect(headers).unwrap_or(Effect::Unknown)),
         501 | 505 => Class::Permanent(Effect::NotExecuted),
-        408 | 500.. => Class::Transient(Effect::Unknown),
+        408 | 500.. => {
+            let effect = stated_effect(headers).unwrap_or(Effect::Unknown);
+            if says_when(headers) {
+                Class::Overloaded {
+                    effect,
+                    pushback: pushback(headers),
+                }
+            } else {
+                Class::Transient(effect)
+            }
+        }
         _ => Class::Ignored(Effect::NotExecuted),
     }
 }
 
-/// A refusal for overload says when to come back; a 503 that does not may come from a proxy whose server died.
+/// Who is overloaded says when to come back; a 503 that does not may come from a proxy whose server died.
 fn says_when(headers: &HeaderMap) -> bool {
     headers.contains_key(RETRY_AFTER) || headers.contains_key(RETRY_PUSHBACK)
 }
@@ -102,6 +123,8 @@ fn wall_clock() -> SystemTime {
 }
 
 /// Whether one of the error's causes says that there never was a connection.
+///
+/// An unreachable host or network says less: a connection that had been made can end with it.
 fn never_connected(error: &(dyn Error + 'static)) -> bool {
     // No chain is this long. An error may name itself as its cause.
     iter::successors(Some(error), |error| cause(*error))
@@ -110,10 +133,7 @@ fn never_connected(error: &(dyn Error + 'static)) -> bool {
             error.downcast_ref::<io::Error>().is_some_and(|error| {
                 matches!(
                     error.kind(),
-                    io::ErrorKind::ConnectionRefused
-                        | io::ErrorKind::HostUnreachable
-                        | io::ErrorKind::NetworkUnreachable
-                        | io::ErrorKind::AddrNotAvailable
+                    io::ErrorKind::ConnectionRefused | io::ErrorKind::AddrNotAvailable
                 )
             })
         })

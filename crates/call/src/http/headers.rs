@@ -25,6 +25,11 @@ impl Attempt {
     /// ```no_run
     /// # async fn show(client: reqwest::Client) -> Result<(), Box<dyn std::error::Error>> {
     /// # let prices = backstay_call::Pipeline::builder("prices").build()?;
+    /// # use backstay_call::HttpClassifier;
+    /// let prices = prices.classified(|answer: &Result<reqwest::Response, reqwest::Error>| match answer {
+    ///     Ok(response) => HttpClassifier::response(response.status(), response.headers()),
+    ///     Err(error) => HttpClassifier::error(error),
+    /// });
     /// let get = || client.get("http://prices.internal/7");
     /// let answer = prices.call_idempotent(|attempt| get().headers(attempt.headers()).send()).await?;
     /// # Ok(()) }

@@ -21,6 +21,8 @@ use crate::settings::Settings;
 pub struct PipelineBuilder {
     name: String,
     settings: Settings,
+    /// What was left out by hand stays out, whatever else brings it along.
+    without: Vec<Policy>,
     shared_budget: Option<Budget>,
     listeners: Listeners,
 }
@@ -30,6 +32,7 @@ impl PipelineBuilder {
         Self {
             name,
             settings,
+            without: Vec::new(),
             shared_budget: None,
             listeners: Listeners::default(),
         }
@@ -98,9 +101,9 @@ impl PipelineBuilder {
         self.with(Policy::Hedge)
     }
 
-    /// Leaves a policy out.
+    /// Leaves a policy out, until a later line names it.
     pub fn without(mut self, policy: Policy) -> Self {
-        self.settings.off.push(policy);
+        self.without.push(policy);
         self
     }
 
@@ -121,7 +124,7 @@ impl PipelineBuilder {
     /// # Errors
     ///
     /// Names the option, its value, and the range or the other option that it breaks.
-    pub fn build(self) -> Result<Pipeline, Invalid> {
+    pub fn build(mut self) -> Result<Pipeline, Invalid> {
         let length = self.name.len();
         if !(1..=100).contains(&length) {
             return Err(Invalid::new(
@@ -130,6 +133,7 @@ impl PipelineBuilder {
                 "must have 1 to 100 bytes",
             ));
         }
+        self.settings.off.append(&mut self.without);
         let name = self.name.into_boxed_str();
         let inner = Inner::new(name, self.settings, self.shared_budget, self.listeners)?;
         Ok(Pipeline {
@@ -139,6 +143,7 @@ impl PipelineBuilder {
 
     fn with(mut self, policy: Policy) -> Self {
         self.settings.off.retain(|off| *off != policy);
+        self.without.retain(|off| *off != policy);
         self
     }
 }

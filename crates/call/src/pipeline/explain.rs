@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::Pipeline;
 use crate::policy::Policy;
+use crate::run::LONGEST_PAUSE;
 use crate::settings::Settings;
 
 /// What a pipeline does to a call, and what it costs at worst. Print it.
@@ -49,9 +50,8 @@ impl Explanation {
             }
             _ => Duration::ZERO,
         };
-        let waits: Duration = (1..attempts)
-            .map(|retry| self.settings.retry.waits().longest(retry))
-            .sum();
+        // A dependency may ask for a longer pause than any backoff, and no deadline cuts it.
+        let waits = LONGEST_PAUSE * attempts.saturating_sub(1);
         Some(queue + timeout * attempts + waits)
     }
 

@@ -23,7 +23,10 @@ use crate::turn::wake;
 type MaybeRare<Fut, T, E> = Option<Box<Rare<Fut, T, E>>>;
 
 /// A call without a deadline waits no longer than this for a dependency that asks it to: as long as any backoff.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+
+/// A timer fires at the next full millisecond: a pause up to the last moment would end too late.
+const TIMER_TICK: Duration = Duration::from_millis(1);
 
 /// What follows a failure.
 pub(super) enum Next {
@@ -40,32 +43,20 @@ pub(super) fn queue_up<Fut, T, E>(
     rare: &mut MaybeRare<Fut, T, E>,
     entry: Entry<Waker>,
 ) -> Step<T, E> {
-    let observes = state.plan.observes(Policy::Bulkhead);
-    let refusal = match entry {
+    match entry {
         Entry::Admitted(permit) => {
             state.permit = Some(permit);
-            return Step::Go;
+            Step::Go
         }
         Entry::Queued(ticket, made_room) => {
             wake(made_room);
-            if !observes {
-                rare.get_or_insert_default().ticket = Some(ticket);
-                state.phase = Phase::Queued;
-                inner.emit(EventKind::Queued);
-                return Step::Go;
-            }
-            wake(inner.gate.leave(ticket, state.start));
-            Refusal::Full
+            rare.get_or_insert_default().ticket = Some(ticket);
+            state.phase = Phase::Queued;
+            inner.emit(EventKind::Queued);
+            Step::Go
         }
-        Entry::Refused(refusal) => refusal,
-    };
-    if observes {
-        inner.emit(EventKind::Observed {
-            policy: Policy::Bulkhead,
-        });
-        return Step::Go;
+        Entry::Refused(refusal) => Step::End(refuse(inner, state, rare, refusal)),
     }
-    Step::End(refuse(inner, state, rare, refusal))
 }
 
 /// Ends a call that got no place.
@@ -75,15 +66,8 @@ pub(super) fn refuse<Fut, T, E>(
     rare: &mut MaybeRare<Fut, T, E>,
     refusal: Refusal,
 ) -> Result<T, CallError<E>> {
-    let retry_after = match refusal {
-        Refusal::TooHeavy { .. } => None,
-        _ => Some(inner.gate.expected_wait()),
-    };
     let now = state.now();
-    let rejected = Rejected::Bulkhead {
-        refusal,
-        retry_after,
-    };
+    let rejected = inner.no_place(refusal);
     conclude(inner, state, rare, Stop::Rejected, Some(rejected), now)
 }
 
@@ -103,11 +87,13 @@ pub(super) fn conclude<Fut, T, E>(
         None => (None, None, Effect::NotExecuted, Attempts::default()),
     };
     refund(inner, token, now);
-    if let Some(rejected) = rejected.as_ref().filter(|_| state.launched == 0)
-        && let Some(by) = rejected.by()
-    {
-        inner.emit(EventKind::Rejected { by });
-    }
+    let rejected = rejected.map(|rejected| {
+        if state.launched == 0 {
+            inner.reject(rejected)
+        } else {
+            rejected
+        }
+    });
     state.finish(inner, stop, now);
     let reason = match (last, rejected) {
         (Some(Last::Answer(Ok(value))), _) => return Ok(value),
@@ -238,6 +224,7 @@ fn pause<Fut, T, E>(
             .deadline
             .since(now)
             .saturating_sub(state.plan.min_time())
+            .saturating_sub(TIMER_TICK)
     };
     let settings = inner.settings.load();
     rare.backoff = settings
@@ -249,8 +236,8 @@ fn pause<Fut, T, E>(
         if asked > most {
             return Next::Stop(Stop::Pushback);
         }
-        // The backoff on top spreads those who were all told the same.
-        wait = asked.saturating_add(wait).min(most);
+        // The backoff on top spreads those who were all told the same, and leaves time for the attempt.
+        wait = asked.saturating_add(wait.min((most - asked) / 2));
     } else if wait > most {
         return Next::Stop(Stop::Deadline);
     }

@@ -92,6 +92,10 @@ impl<Fut, T, E> Rare<Fut, T, E> {
 
     /// Keeps an answer and what it means for the attempts to come.
     pub(super) fn learn(&mut self, last: Last<T, E>, class: Class) {
+        if let (Last::Answer(Err(_)), Class::Success) = (&last, class) {
+            // An error that says "already done" is still an error to its caller.
+            self.effect = Effect::Executed;
+        }
         self.last = Some(last);
         self.last_class = class;
         if let Class::Overloaded { pushback, .. } = class {

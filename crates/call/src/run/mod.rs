@@ -32,6 +32,7 @@ use crate::operation::Operation;
 use crate::plan::nanos;
 use crate::policy::Policy;
 use crate::turn::{poll_turn, wake};
+pub(crate) use decide::LONGEST_PAUSE;
 use decide::{
     Next, after_failure, arrive, book, call, conclude, queue_up, refund, refuse, send_hedge, settle,
 };
@@ -100,6 +101,14 @@ impl<P: Deref<Target = Inner>, Op, Fut, C, T, E> Run<P, Op, Fut, C, T, E> {
     /// Gives this call at most `time` in all, counted from its first poll, if the pipeline gives it more.
     pub fn deadline(mut self, time: Duration) -> Self {
         self.state.own_deadline = nanos(time);
+        self
+    }
+
+    /// Takes so many permits of the bulkhead instead of one, for a call that costs as much as several.
+    ///
+    /// 0 counts as 1. A call that weighs more than the limit is refused.
+    pub fn weight(mut self, permits: u32) -> Self {
+        self.state.weight = permits;
         self
     }
 
@@ -258,9 +267,15 @@ where
         if !state.plan.on(Policy::Bulkhead) {
             return Step::Go;
         }
+        if state.plan.observes(Policy::Bulkhead) {
+            state.permit = inner.try_enter(state.weight, state.start);
+            return Step::Go;
+        }
         let entry = inner
             .gate
-            .enter(1, state.start, state.deadline, || cx.waker().clone());
+            .enter(state.weight, state.start, state.deadline, || {
+                cx.waker().clone()
+            });
         if let Entry::Admitted(permit) = entry {
             state.permit = Some(permit);
             return Step::Go;
@@ -289,8 +304,13 @@ where
                 return Step::Go;
             }
             Turn::Shed => {
+                let late = state.now() >= ticket.wait_until();
                 rare.ticket = None;
-                Refusal::Shed
+                if late {
+                    Refusal::WaitedTooLong
+                } else {
+                    Refusal::Shed
+                }
             }
             Turn::Waiting => {
                 let Poll::Ready(now) = this.timer.poll_at(ticket.wait_until(), cx) else {

@@ -45,6 +45,10 @@ pub(super) enum Running {
 }
 
 /// The state that every call needs. Small, because it is moved together with its call.
+///
+/// In this order, what always has a value before what may have none: so a new call is written as constants and moved
+/// as a whole. In the compiler's own order the moves read across what was just written, which stalls the processor
+/// for as long as all the rest of a call takes.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct State {
@@ -63,6 +67,8 @@ pub(super) struct State {
     pub(super) kind: Kind,
     pub(super) phase: Phase,
     pub(super) running: Running,
+    /// Permits of the bulkhead that the call takes.
+    pub(super) weight: u32,
     pub(super) key: Option<Key>,
     pub(super) permit: Option<Permit>,
     pub(super) flight: Option<Flight>,
@@ -90,6 +96,7 @@ impl State {
             kind,
             phase: Phase::New,
             running: Running::Ours,
+            weight: 1,
         }
     }
 

@@ -1,6 +1,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use backstay_core::Moment;
 use pin_project_lite::pin_project;
@@ -18,6 +19,9 @@ pin_project! {
     }
 }
 
+/// When a timer has fired, our clock is at most this far behind, or it was set back meanwhile.
+const DRIFT: Duration = Duration::from_secs(10);
+
 impl Timer {
     pub(crate) const fn new() -> Self {
         Self {
@@ -32,9 +36,13 @@ impl Timer {
         if at == Moment::NEVER {
             return Poll::Pending;
         }
+        let mut fired = false;
         loop {
             if *this.set_to != at || this.sleep.is_none() {
-                let now = clock::now();
+                let mut now = clock::now();
+                if fired && at.since(now) > DRIFT {
+                    now = clock::distrust_counter();
+                }
                 if now >= at {
                     return Poll::Ready(now);
                 }
@@ -53,6 +61,7 @@ impl Timer {
             }
             // A timer is set for a year at most, and its clock may run a little apart from ours: look again.
             *this.set_to = Moment::NEVER;
+            fired = true;
         }
     }
 }

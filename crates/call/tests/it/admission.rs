@@ -269,7 +269,9 @@ async fn a_request_dropped_in_its_handler_frees_the_permit() {
 /// CALL-18: a handler that panics gives its permit back.
 #[tokio::test(start_paused = true)]
 async fn a_panic_frees_the_permit() {
-    let admission = Admission::builder().limit(1).queue(0).build().unwrap();
+    let heard = Heard::default();
+    let builder = heard.on(Admission::builder().limit(1).queue(0));
+    let admission = builder.build().unwrap();
     let app: Router = Router::new()
         .route("/", get(async || -> &'static str { panic!("a bug") }))
         .layer(admission.layer());
@@ -277,6 +279,8 @@ async fn a_panic_frees_the_permit() {
         let end = send(&app, &[]).await.await;
         assert!(end.unwrap_err().is_panic());
         assert_eq!(admission.state().in_use, 0);
+        let events = [admitted(0), handled(HandlerEnd::Panicked, 0)];
+        assert_eq!(heard.take(), events);
     }
 }
 

@@ -217,3 +217,36 @@ fn a_guard_holds_a_permit() {
     ));
     assert_idle(&pipeline);
 }
+
+/// CALL-18: a heavy call takes as many permits as it weighs, and one too heavy is told so at once.
+#[tokio::test(start_paused = true)]
+async fn a_heavy_call_takes_more_permits() {
+    let pipeline = limited(Bulkhead::limit(3)).build().unwrap();
+    let calls = by_error(&pipeline);
+    let mut heavy = Box::pin(calls.call(async |_| pending().await).weight(2));
+    assert!(poll_once(heavy.as_mut()).is_pending());
+    assert_eq!(pipeline.state().bulkhead.unwrap().in_use, 2);
+    let error = calls.call(async |_| Ok(1)).weight(2).await.unwrap_err();
+    assert_eq!(refusal(&error), Refusal::Full);
+    assert!(calls.call(async |_| Ok(1)).await.is_ok());
+    let error = calls.call(async |_| Ok(1)).weight(4).await.unwrap_err();
+    assert_eq!(refusal(&error), Refusal::TooHeavy { limit: 3 });
+    drop(heavy);
+    assert_idle(&pipeline);
+}
+
+/// CALL-18: whoever asks without waiting makes nobody lose a place, also when the line is full and under pressure.
+#[tokio::test(start_paused = true)]
+async fn who_does_not_wait_sheds_nobody() {
+    let pipeline = limited(Bulkhead::limit(1).queue(1)).build().unwrap();
+    let calls = by_error(&pipeline);
+    let mut holder = Box::pin(calls.call(async |_| pending().await));
+    assert!(poll_once(holder.as_mut()).is_pending());
+    let mut waiting = Box::pin(calls.call(async |_| Ok(7)));
+    assert!(poll_once(waiting.as_mut()).is_pending());
+    sleep(ms(900)).await;
+    assert!(pipeline.enter().is_err());
+    drop(holder);
+    assert_eq!(waiting.await.unwrap(), 7);
+    assert_idle(&pipeline);
+}

@@ -105,3 +105,11 @@ fn files_that_are_no_files_are_errors() {
         "backstay.yaml: must end in .toml or .json"
     );
 }
+
+#[test]
+fn nothing_may_follow_the_json() {
+    let good = r#"{"pipelines": {"stock": {}}}"#;
+    assert!(Config::from_json("a.json", good).is_ok());
+    let error = Config::from_json("a.json", &format!("{good}\n{good}")).unwrap_err();
+    assert!(error.to_string().starts_with("a.json: line 2"), "{error}");
+}

@@ -63,11 +63,18 @@ fn reads_when_to_come_back() {
         ("", Pushback::Unstated),
         ("Sun, 99 Nov 1994 08:49:37 GMT", Pushback::Unstated),
     ] {
-        for status in [429, 503] {
+        for status in [408, 429, 500, 502, 503, 504] {
             assert_eq!(
                 class(status, &[("retry-after", header)]),
-                overloaded(expected),
-                "{header:?}"
+                Class::Overloaded {
+                    effect: if status == 429 {
+                        Effect::NotExecuted
+                    } else {
+                        Effect::Unknown
+                    },
+                    pushback: expected,
+                },
+                "{status} {header:?}"
             );
         }
     }
@@ -77,14 +84,16 @@ fn reads_when_to_come_back() {
             &[("retry-after", "9"), ("grpc-retry-pushback-ms", millis)],
         )
     };
-    assert_eq!(
-        both("1500"),
-        overloaded(Pushback::After(Duration::from_millis(1_500)))
-    );
-    assert_eq!(both("-1"), overloaded(Pushback::Never));
+    for (millis, pushback) in [
+        ("1500", Pushback::After(Duration::from_millis(1_500))),
+        ("-1", Pushback::Never),
+    ] {
+        let effect = Effect::Unknown;
+        assert_eq!(both(millis), Class::Overloaded { effect, pushback });
+    }
 }
 
-/// CALL-2: a server that knows what it did is believed, beside 503 and 504.
+/// CALL-2: a server that knows what it did is believed.
 #[test]
 fn a_stated_effect_goes_before_the_status() {
     for (text, effect) in [
@@ -98,7 +107,7 @@ fn a_stated_effect_goes_before_the_status() {
         let when = class(503, &[("backstay-effect", text), ("retry-after", "1")]);
         let pushback = Pushback::After(Duration::from_secs(1));
         assert_eq!(when, Class::Overloaded { effect, pushback });
-        assert_eq!(stated(500), Class::Transient(Effect::Unknown));
+        assert_eq!(stated(500), Class::Transient(effect));
     }
     let rubbish = class(504, &[("backstay-effect", "perhaps")]);
     assert_eq!(rubbish, Class::Transient(Effect::Unknown));

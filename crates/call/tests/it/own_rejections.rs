@@ -3,7 +3,8 @@
 use std::future::pending;
 
 use backstay_call::{
-    Breaker, Bulkhead, Effect, EventKind, Phase, Pipeline, Policy, Reason, Refusal, Rejected, Stop,
+    Breaker, BudgetOptions, Bulkhead, Class, Effect, EventKind, Nested, Phase, Pipeline, Policy,
+    Reason, Refusal, Rejected, Stop,
 };
 use tokio::time::sleep;
 
@@ -123,4 +124,58 @@ async fn an_empty_budget_ends_the_call() {
     assert_eq!((error.stop(), error.attempts().len()), (Stop::Budget, 1));
     assert_eq!(error.reason(), &Reason::Operation(NOT_SENT));
     assert_eq!(pipeline.breaker().state().failed, 1);
+}
+
+/// CALL-3: a pipeline around another counts the inner one's refusals as nobody's failure and repeats none of them.
+#[tokio::test(start_paused = true)]
+async fn an_outer_pipeline_tells_inner_refusals_apart() {
+    let inner = Pipeline::builder("inner").build().unwrap();
+    let outer = Pipeline::builder("outer").build().unwrap();
+    let calls = outer.classified(Nested);
+    inner.breaker().force_open();
+    let attempts = std::cell::Cell::new(0);
+    let through = async |_| {
+        attempts.set(attempts.get() + 1);
+        by_error(&inner).call(async |_| Ok(1)).await
+    };
+    for call in 1..=20 {
+        let error = calls.call_idempotent(through).await.unwrap_err();
+        assert_eq!((attempts.get(), error.stop()), (call, Stop::Permanent));
+        assert_eq!(error.effect(), Effect::NotExecuted);
+    }
+    assert_eq!(outer.breaker().state().phase, Phase::Closed);
+    assert_eq!(outer.breaker().state().failed, 0);
+
+    inner.breaker().force_close();
+    for (failure, class) in [
+        (UNKNOWN, Class::Transient(Effect::Unknown)),
+        (PERMANENT, Class::Permanent(Effect::NotExecuted)),
+        (IGNORED, Class::Ignored(Effect::NotExecuted)),
+    ] {
+        let error = by_error(&inner)
+            .call(async |_| Err(failure))
+            .await
+            .unwrap_err();
+        assert_eq!(error.class(), class);
+    }
+}
+
+/// CALL-3: a fallback in place of a call that was refused is no extra load.
+#[tokio::test(start_paused = true)]
+async fn a_fallback_for_a_refusal_draws_nothing() {
+    let none = BudgetOptions::default().ratio(0.0).reserve_per_s(0);
+    let pipeline = Pipeline::builder("p").budget(none).build().unwrap();
+    pipeline.breaker().force_open();
+    let calls = by_error(&pipeline);
+    let call = calls.call(async |_| Ok(1));
+    let answer = call.fallback_call(|_| async { Ok::<_, Fail>(9) }).await;
+    assert_eq!(answer.unwrap(), 9);
+}
+
+/// CALL-3: by hand too, a deadline that has passed is a refusal.
+#[tokio::test(start_paused = true)]
+async fn nobody_enters_after_the_deadline() {
+    let pipeline = Pipeline::builder("p").build().unwrap();
+    let late = backstay_call::deadline::within(ms(0), async { pipeline.enter().err() });
+    assert_eq!(late.await, Some(Rejected::DeadlinePassed));
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use backstay_call::{Pipeline, Policy, Pushback, Stop};
+use backstay_call::{Pipeline, Policy, Pushback, Retry, Stop};
 use tokio::time::{Instant, sleep};
 
 use crate::common::*;
@@ -29,7 +29,7 @@ async fn the_time_asked_for_is_waited() {
     assert_eq!((answer.unwrap(), start.elapsed()), (2, ms(310)));
 }
 
-/// CALL-13: a time that just fits is waited without the spread.
+/// CALL-13: a time that just fits is waited without the spread; a timer needs the last millisecond.
 #[tokio::test(start_paused = true)]
 async fn a_time_that_just_fits_is_waited() {
     let retry = every(10, 2).min_time(ms(100));
@@ -42,13 +42,13 @@ async fn a_time_that_just_fits_is_waited() {
     let answer = by_error(&pipeline)
         .call(async |attempt| {
             if attempt.number() == 1 {
-                Err(overloaded(Pushback::After(ms(900))))
+                Err(overloaded(Pushback::After(ms(899))))
             } else {
                 Ok(2)
             }
         })
         .await;
-    assert_eq!((answer.unwrap(), start.elapsed()), (2, ms(900)));
+    assert_eq!((answer.unwrap(), start.elapsed()), (2, ms(899)));
 }
 
 /// CALL-13: a time that does not fit ends the call at once.
@@ -59,7 +59,7 @@ async fn a_time_that_does_not_fit_ends_the_call() {
         .retry(every(10, 3))
         .build()
         .unwrap();
-    for asked in [ms(1000), ms(5000), Duration::MAX] {
+    for asked in [ms(999), ms(1000), ms(5000), Duration::MAX] {
         let start = Instant::now();
         let error = by_error(&pipeline)
             .call(async |_| Err(overloaded(Pushback::After(asked))))
@@ -154,5 +154,28 @@ async fn a_hedge_that_fails_later_does_not_unsay_it() {
             (stop, ms(elapsed)),
             "{pushback:?}"
         );
+    }
+}
+
+/// CALL-13: the spread on top of a time that was asked for leaves at least half of what is left for the attempt.
+#[tokio::test(start_paused = true)]
+async fn the_spread_leaves_time_for_the_attempt() {
+    let retry = Retry::exponential(ms(900));
+    let pipeline = Pipeline::builder("p")
+        .deadline(ms(1000))
+        .retry(retry)
+        .build()
+        .unwrap();
+    for _ in 0..50 {
+        let answer = by_error(&pipeline)
+            .call(async |attempt| {
+                if attempt.number() == 1 {
+                    return Err(overloaded(Pushback::After(ms(800))));
+                }
+                assert!(attempt.remaining().unwrap() >= ms(100));
+                Ok(2)
+            })
+            .await;
+        assert_eq!(answer.unwrap(), 2);
     }
 }

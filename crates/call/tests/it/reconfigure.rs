@@ -220,3 +220,23 @@ async fn a_call_under_way_keeps_its_time() {
     };
     assert_eq!(tokio::join!(call, change), (ms(500), ms(110)));
 }
+
+/// CALL-8: new options while half-open begin a new round, which always has an end.
+#[tokio::test(start_paused = true)]
+async fn a_round_of_probes_follows_the_new_options() {
+    let options = Breaker::default().consecutive_failures(1).open_for(ms(100));
+    let pipeline = Pipeline::builder("p")
+        .breaker(options.clone().probes(3))
+        .build()
+        .unwrap();
+    let _ = pipeline.call(async |_| Err::<u32, _>(UNKNOWN)).await;
+    sleep(ms(100)).await;
+    assert!(pipeline.call(async |_| Ok::<_, Fail>(1)).await.is_ok());
+    assert_eq!(pipeline.breaker().state().phase, Phase::HalfOpen);
+    let mut settings = pipeline.settings();
+    settings.breaker = options.probes(1);
+    pipeline.reconfigure(settings).unwrap();
+    assert_eq!(pipeline.breaker().state().phase, Phase::HalfOpen);
+    assert!(pipeline.call(async |_| Ok::<_, Fail>(1)).await.is_ok());
+    assert_eq!(pipeline.breaker().state().phase, Phase::Closed);
+}

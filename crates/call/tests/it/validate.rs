@@ -329,3 +329,35 @@ fn what_is_off_contradicts_nothing() {
         builder.build().unwrap();
     }
 }
+
+/// CALL-18: what only observes bounds nothing, so a queue needs another bound.
+#[test]
+fn a_queue_behind_an_observed_deadline_needs_a_bound() {
+    let queue = || Bulkhead::limit(1).queue(10);
+    let observed = b().bulkhead(queue()).observe_only(Policy::Deadline);
+    assert_eq!(refused(observed).field, "bulkhead.max_wait");
+    let bounded = b().bulkhead(queue().max_wait(ms(50)));
+    assert!(bounded.observe_only(Policy::Deadline).build().is_ok());
+}
+
+/// What was left out by hand stays out, also where another line would bring it along.
+#[test]
+fn left_out_stays_out() {
+    let on = |builder: PipelineBuilder| builder.build().unwrap().state().budget.is_some();
+    assert!(!on(b().without(Policy::Budget).retry(Retry::default())));
+    assert!(!on(b().without(Policy::Budget).hedge(Hedge::after(ms(10)))));
+    assert!(on(b()
+        .without(Policy::Budget)
+        .budget(BudgetOptions::default())));
+    assert!(on(Pipeline::empty("p").retry(Retry::default())));
+}
+
+/// The least time of an attempt belongs to retry: without retry it refuses nobody.
+#[tokio::test(start_paused = true)]
+async fn a_least_time_without_retry_is_none() {
+    let builder = b()
+        .deadline(ms(300))
+        .retry(Retry::default().min_time(ms(900)));
+    let pipeline = builder.without(Policy::Retry).build().unwrap();
+    assert!(pipeline.call(async |_| Ok::<_, Fail>(1)).await.is_ok());
+}

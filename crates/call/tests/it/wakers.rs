@@ -113,3 +113,42 @@ fn an_old_waker_is_dropped_outside_of_the_lock() {
         let _ = pipeline.state();
     });
 }
+
+struct Blows;
+
+impl Wake for Blows {
+    fn wake(self: Arc<Self>) {
+        blow();
+    }
+}
+
+/// CALL-11: a waker that panics neither reaches whoever made room nor keeps the next one asleep.
+#[test]
+fn a_waker_that_panics_harms_nobody() {
+    without_deadlock(|| {
+        let pipeline = full();
+        let mut holder = pin!(pipeline.call(async |_| pending::<Result<u32, Fail>>().await));
+        assert!(poll_once(holder.as_mut()).is_pending());
+        let mut blows = pin!(pipeline.call(async |_| pending::<Result<u32, Fail>>().await));
+        let waker = Waker::from(Arc::new(Blows));
+        assert!(
+            blows
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut second = pin!(pipeline.call(async |_| pending::<Result<u32, Fail>>().await));
+        assert!(
+            second
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        let mut settings = pipeline.settings();
+        settings.bulkhead = Some(Bulkhead::limit(3).queue(3));
+        pipeline.reconfigure(settings).unwrap();
+        assert_eq!(woken.times(), 1);
+    });
+}

@@ -261,6 +261,8 @@ impl Circuit {
     }
 
     /// Changes the options and keeps the state. The kind of window and a count window's size are fixed.
+    ///
+    /// Half-open, a new round of probes begins.
     pub fn set(&self, options: Breaker, now: Moment) -> Result<(), Invalid> {
         options.validate("breaker")?;
         let mut inner = lock(&self.inner);
@@ -288,6 +290,12 @@ impl Circuit {
         let slow_after = options.slow_threshold().map_or(u64::MAX, nanos);
         self.slow_after.store(slow_after, Relaxed);
         self.settled.store(UNSETTLED, SeqCst);
+        let word = self.word();
+        if options != inner.options && word.phase() == Phase::HalfOpen {
+            // A round that was sent by other rules may have no end by these.
+            inner.round = Round::default();
+            self.word.store(word.enter(Phase::HalfOpen).0, SeqCst);
+        }
         inner.options = options;
         Ok(())
     }
@@ -327,7 +335,7 @@ impl Circuit {
     #[inline]
     fn bucket(&self, word: Word, now: Moment) -> u64 {
         let rate = self.tick_rates[parity(word)].load(Relaxed);
-        (u128::from(now.as_nanos()) * u128::from(rate) >> 64) as u64
+        ((u128::from(now.as_nanos()) * u128::from(rate)) >> 64) as u64
     }
 
     fn counts(&self, word: Word, now: Moment) -> Counts {
@@ -391,10 +399,11 @@ impl Circuit {
     ) -> Option<Transition> {
         let mut inner = lock(&self.inner);
         let word = self.word();
-        if word.epoch() != epoch || !inner.round.take_back(probe) {
+        if word.epoch() != epoch {
             self.stale.fetch_add(1, Relaxed);
             return None;
         }
+        inner.round.take_back(probe);
         let to_open = inner.options.failed_probes_to_open();
         let to_close = inner.options.probes_allowed() - to_open + 1;
         match end? {

@@ -26,10 +26,10 @@ impl Round {
         Some(self.last)
     }
 
-    /// Takes a probe back; false if it was replaced meanwhile, so that its result is nobody's.
-    pub(super) fn take_back(&mut self, probe: u32) -> bool {
-        let place = self.out.iter().position(|(out, _)| *out == probe);
-        place.map(|place| self.out.remove(place)).is_some()
+    /// Takes a probe back. One that was replaced has no place any more, but its answer still counts: a dependency
+    /// slower than the patience would else never be heard.
+    pub(super) fn take_back(&mut self, probe: u32) {
+        self.out.retain(|(out, _)| *out != probe);
     }
 
     pub(super) fn succeed(&mut self) -> u32 {

@@ -149,26 +149,18 @@ impl<W> Gate<W> {
         waiter: impl FnOnce() -> W,
     ) -> Entry<W> {
         let weight = weight.max(1);
-        if weight == 1 && !self.attention.0.load(Ordering::SeqCst) && self.free.take_one() {
-            return Entry::Admitted(Permit { weight, since: now });
+        if let Some(permit) = self.take_free(weight, now) {
+            return Entry::Admitted(permit);
         }
         // Declared before the guard and so dropped after it: dropping a waker may run anything.
         let waiter = waiter();
         let mut state = lock(&self.state);
-        if weight > state.options.limit {
-            let limit = state.options.limit;
-            return Entry::Refused(Refusal::TooHeavy { limit });
+        match self.take_in_turn(&mut state, weight, now) {
+            Ok(Some(permit)) => return Entry::Admitted(permit),
+            Ok(None) => {}
+            Err(refusal) => return Entry::Refused(refusal),
         }
-        self.raise_attention();
         let pressure = state.line.under_pressure(now);
-        if pressure || state.line.is_empty() {
-            self.gather(&mut state);
-            if state.pool >= weight {
-                state.pool -= weight;
-                self.relax(&mut state);
-                return Entry::Admitted(Permit { weight, since: now });
-            }
-        }
         // A refusal leaves the attention raised, so that the next permit to come back is measured: a gate that
         // refuses because of its mean hold must notice soon when holds are short again.
         let places = state.options.queue as usize;
@@ -190,6 +182,46 @@ impl<W> Gate<W> {
         }
         let ticket = state.line.join(weight, now, wait_until, waiter);
         Entry::Queued(ticket, wakes)
+    }
+
+    /// Asks for a permit of `weight` (0 counts as 1) for a caller that does not wait; nobody loses a place.
+    pub fn try_enter(&self, weight: u32, now: Moment) -> Result<Permit, Refusal> {
+        let weight = weight.max(1);
+        if let Some(permit) = self.take_free(weight, now) {
+            return Ok(permit);
+        }
+        self.take_in_turn(&mut lock(&self.state), weight, now)?
+            .ok_or(Refusal::Full)
+    }
+
+    /// A permit without the lock, while there is nobody to attend to.
+    fn take_free(&self, weight: u32, now: Moment) -> Option<Permit> {
+        let free = weight == 1 && !self.attention.0.load(Ordering::SeqCst) && self.free.take_one();
+        free.then_some(Permit { weight, since: now })
+    }
+
+    /// A permit for a newcomer if nobody goes first, none if it would have to wait.
+    fn take_in_turn(
+        &self,
+        state: &mut State<W>,
+        weight: u32,
+        now: Moment,
+    ) -> Result<Option<Permit>, Refusal> {
+        if weight > state.options.limit {
+            let limit = state.options.limit;
+            return Err(Refusal::TooHeavy { limit });
+        }
+        self.raise_attention();
+        if !state.line.under_pressure(now) && !state.line.is_empty() {
+            return Ok(None);
+        }
+        self.gather(state);
+        if state.pool < weight {
+            return Ok(None);
+        }
+        state.pool -= weight;
+        self.relax(state);
+        Ok(Some(Permit { weight, since: now }))
     }
 
     /// Asks whether the turn has come; if not, `refresh` may put a newer waker in place.
