@@ -237,7 +237,7 @@ fn pause<Fut, T, E>(
             return Next::Stop(Stop::Pushback);
         }
         // The backoff on top spreads those who were all told the same, and leaves time for the attempt.
-        wait = asked.saturating_add(wait.min((most - asked) / 2));
+        wait = asked.saturating_add(wait.min(most.saturating_sub(asked) / 2));
     } else if wait > most {
         return Next::Stop(Stop::Deadline);
     }
