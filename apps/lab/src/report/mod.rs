@@ -6,8 +6,9 @@ pub(crate) mod live;
 pub(crate) mod table;
 pub(crate) mod terminal;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use crate::engine::DEADLINE;
 use crate::experiment::verdict::{Check, Verdict};
 
 /// Raised when a field changes its meaning or goes.
@@ -82,9 +83,13 @@ pub(crate) struct ArmReport {
     pub(crate) calls: usize,
     /// Services slowed by the fault: the witness that it bit.
     pub(crate) slowed: u64,
-    /// Quantiles of all offered calls; none where the quantile falls on a lost call.
+    /// Quantiles of all offered calls; none, which is written as the deadline, where the quantile falls on a lost
+    /// call: it took at least that long.
+    #[serde(serialize_with = "or_deadline")]
     pub(crate) p50_ms: Option<f64>,
+    #[serde(serialize_with = "or_deadline")]
     pub(crate) p99_ms: Option<f64>,
+    #[serde(serialize_with = "or_deadline")]
     pub(crate) p999_ms: Option<f64>,
     /// Processor time of client, server and generator together, where arms run one by one.
     pub(crate) cpu_us_per_call: Option<f64>,
@@ -114,6 +119,13 @@ impl Measured {
     pub(crate) fn arm(&self, name: &str) -> Option<&ArmReport> {
         self.arms.iter().find(|arm| arm.name == name)
     }
+}
+
+#[expect(clippy::ref_option, reason = "serde hands it over like this")]
+fn or_deadline<S: Serializer>(quantile: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    quantile
+        .unwrap_or(DEADLINE.as_secs_f64() * 1e3)
+        .serialize(serializer)
 }
 
 /// Three decimals are more than any of these numbers holds.

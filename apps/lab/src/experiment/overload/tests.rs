@@ -186,6 +186,9 @@ async fn a_short_run_reports_every_arm() {
                 "{name}, {series}"
             );
         }
+        for key in ["p50_ms", "p99_ms", "p999_ms"] {
+            assert!(arm[key].is_number(), "{name}, {key}");
+        }
         for key in ["wasted", "lost"] {
             assert!(arm[key].is_u64(), "{name}, {key}");
         }

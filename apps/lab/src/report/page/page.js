@@ -143,6 +143,8 @@ function charts() {
 }
 
 const number = (value, digits = 0) => (value === null || value === undefined ? "-" : value.toFixed(digits));
+// A quantile that falls on a lost call stands in the report as the deadline.
+const quantile = (value) => millis(value === report.deadline_ms ? null : value);
 const millis = (value) => (value === null || value === undefined ? "lost" : `${value.toFixed(0)} ms`);
 
 function element(parent, name, text, className) {
@@ -208,7 +210,7 @@ function tables() {
     row(byId("numbers"), [arm.name,
       ...(report.fault ? [number(before), number(during), number(after), recovery] : [number(before, 1)]),
       number(arm.amplification, 2), arm.wasted, arm.late, arm.lost,
-      millis(arm.p50_ms), millis(arm.p99_ms), millis(arm.p999_ms),
+      quantile(arm.p50_ms), quantile(arm.p99_ms), quantile(arm.p999_ms),
       ...(healthy ? [number(arm.cpu_us_per_call), number(arm.openings), number(arm.sheds)] : [])], "td");
   }
   for (const arm of report.arms) row(byId("about"), [arm.name, arm.about], "td");
