@@ -17,7 +17,8 @@ pub struct CountWindow {
 }
 
 const GENERATION_MASK: u64 = 0xFFFF;
-const POSITION_MASK: u64 = (1 << 44) - 1;
+const POSITION_BITS: u32 = 44;
+const POSITION_MASK: u64 = (1 << POSITION_BITS) - 1;
 /// Most calls a count window can hold; its counters have 12 bits.
 pub(crate) const MAX_CALLS: u32 = 4_000;
 
@@ -58,7 +59,8 @@ impl CountWindow {
         let mut seen = slot.load(Ordering::Relaxed);
         loop {
             let same_generation = seen >> 48 == mine >> 48;
-            let overtaken = same_generation && seen >> 4 > mine >> 4
+            let overtaken = same_generation
+                && is_newer(seen >> 4 & POSITION_MASK, position, POSITION_BITS, 1 << 43)
                 || is_newer(seen >> 48, mine >> 48, 16, 1 << 15);
             if overtaken {
                 return;
@@ -99,8 +101,8 @@ impl CountWindow {
         loop {
             let (next, position) = if seen >> 48 == generation {
                 let position = seen & POSITION_MASK;
-                // Position 0 of the next lap of all positions would look older than its slot; 2^44 calls
-                // in one generation are five months at a million a second, so start over at one lap.
+                // After 2^44 calls in one generation, five months at a million a second, the ring goes on as a
+                // full one.
                 let next = if position == POSITION_MASK {
                     self.capacity()
                 } else {
@@ -197,6 +199,25 @@ mod tests {
             window.apply(3, 0, 0b1001);
         }
         assert_eq!(window.sum(3), (1, [0, 0, 0, 1]));
+    }
+
+    /// CALL-6: the ring goes on where its positions begin anew.
+    #[test]
+    fn positions_begin_anew() {
+        let window = CountWindow::new(4);
+        let last = POSITION_MASK - 5;
+        window.head.store(last, Ordering::SeqCst);
+        for (offset, slot) in window.slots.iter().enumerate() {
+            slot.store((last - 4 + offset as u64) << 4, Ordering::SeqCst);
+        }
+        for _ in 0..40 {
+            window.add(0, 1);
+        }
+        assert_eq!(window.sum(0), (4, [4, 0, 0, 0]));
+        for _ in 0..4 {
+            window.add(0, 0);
+        }
+        assert_eq!(window.sum(0), (4, [0; 4]));
     }
 
     /// CALL-7: a call of an older generation changes nothing.
