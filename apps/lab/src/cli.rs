@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::styling::Styles;
@@ -98,6 +99,9 @@ pub(crate) struct Common {
     /// Folder for the reports
     #[arg(long, default_value = "target/lab")]
     pub(crate) out: PathBuf,
+    /// Serve backstay's metrics as Prometheus text at this loopback address, such as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 /// The chosen arms. A type of its own, because clap takes a bare list as a repeated flag.
@@ -205,6 +209,13 @@ fn arm_list(text: &str) -> Result<ArmList, String> {
     arms::select(text).map(ArmList)
 }
 
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let right = |address: &SocketAddr| address.ip().is_loopback();
+    text.parse().ok().filter(right).ok_or_else(|| {
+        format!("`{text}` is not a loopback address with a port, such as 127.0.0.1:9464")
+    })
+}
+
 fn seed(text: &str) -> Result<u64, String> {
     text.parse()
         .map_err(|_| format!("`{text}` is not a whole number from 0 to {}", u64::MAX))
@@ -295,7 +306,7 @@ mod tests {
             ),
             (
                 "lab run healthy --factor 0.5",
-                "unknown flag `--factor`; choose from: --seconds, --seed, --load, --out",
+                "unknown flag `--factor`; choose from: --seconds, --seed, --load, --out, --metrics",
             ),
         ];
         for (line, answer) in cases {
@@ -322,6 +333,14 @@ mod tests {
             assert!(mistake_of("--seconds", value).contains("from 1 to 600"));
         }
         assert!(mistake_of("--seed", "-1").contains("whole number"));
+        for value in [
+            "0.0.0.0:9464",
+            "127.0.0.1",
+            "localhost:1",
+            "127.0.0.1:99999",
+        ] {
+            assert!(mistake_of("--metrics", value).contains("not a loopback address"));
+        }
     }
 
     fn mistake_of(flag: &str, value: &str) -> String {

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
+use backstay::telemetry::MetricsListener;
 use backstay::{
     Admission, Classified, Event, EventKind, HttpClassifier, Phase, Pipeline, PipelineBuilder,
     Policy, Reason,
 };
 use http::Response;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Answer, Arm, Call, Client, Parts, Runs, Site};
 use crate::engine::client::{Dependency, Failure};
@@ -23,7 +24,7 @@ pub(crate) const ALL: Arm = Arm {
     name: super::BACKSTAY,
     about: "pipeline and admission with their defaults",
     runs: Runs::ByDefault,
-    build: |site| protected(site, pipeline()),
+    build: |site| protected(site, pipeline(site)),
 };
 
 pub(crate) const BUDGET_ONLY: Arm = Arm {
@@ -33,7 +34,7 @@ pub(crate) const BUDGET_ONLY: Arm = Arm {
     build: |site| {
         unprotected(
             site,
-            pipeline()
+            pipeline(site)
                 .without(Policy::Breaker)
                 .without(Policy::AttemptTimeout),
         )
@@ -44,41 +45,59 @@ pub(crate) const NO_ADMISSION: Arm = Arm {
     name: "backstay-no-admission",
     about: "backstay without admission: the pipeline before a naive server",
     runs: Runs::OnRequest,
-    build: |site| unprotected(site, pipeline()),
+    build: |site| unprotected(site, pipeline(site)),
 };
 
 pub(crate) const NO_BUDGET: Arm = Arm {
     name: "backstay-no-budget",
     about: "backstay without the budget",
     runs: Runs::OnRequest,
-    build: |site| protected(site, pipeline().without(Policy::Budget)),
+    build: |site| protected(site, pipeline(site).without(Policy::Budget)),
 };
 
 pub(crate) const NO_RETRY: Arm = Arm {
     name: "backstay-no-retry",
     about: "backstay without retry",
     runs: Runs::OnRequest,
-    build: |site| protected(site, pipeline().without(Policy::Retry)),
+    build: |site| protected(site, pipeline(site).without(Policy::Retry)),
 };
 
 pub(crate) const NO_BREAKER: Arm = Arm {
     name: "backstay-no-breaker",
     about: "backstay without the breaker",
     runs: Runs::OnRequest,
-    build: |site| protected(site, pipeline().without(Policy::Breaker)),
+    build: |site| protected(site, pipeline(site).without(Policy::Breaker)),
 };
 
-fn pipeline() -> PipelineBuilder {
-    Pipeline::builder("work")
+pub(crate) const NO_ATTEMPT_TIMEOUT: Arm = Arm {
+    name: "backstay-no-attempt-timeout",
+    about: "backstay without the attempt timeout",
+    runs: Runs::OnRequest,
+    build: |site| protected(site, pipeline(site).without(Policy::AttemptTimeout)),
+};
+
+pub(crate) const NO_DEADLINE: Arm = Arm {
+    name: "backstay-no-deadline",
+    about: "backstay without the deadline: a timeout around the call that nobody is told of",
+    runs: Runs::OnRequest,
+    build: |site| protected(site, pipeline(site).without(Policy::Deadline)),
+};
+
+fn pipeline(site: &Site) -> PipelineBuilder {
+    Pipeline::builder(site.arm)
 }
 
 fn protected(site: &Site, pipeline: PipelineBuilder) -> anyhow::Result<Parts> {
     let counts = Arc::<Counts>::default();
     let heard = counts.clone();
-    let admission = Admission::builder()
+    let mut admission = Admission::builder()
+        .name(site.arm)
         .limit(u32::try_from(SLOTS)?)
-        .listener(move |event: &Event<'_>| heard.hear(event))
-        .build()?;
+        .listener(move |event: &Event<'_>| heard.hear(event));
+    if site.metrics {
+        admission = admission.listener(MetricsListener::new());
+    }
+    let admission = admission.build()?;
     let server = router(&site.work, Handler::Inline).layer(admission.layer());
     parts(site, pipeline, counts, server)
 }
@@ -99,12 +118,14 @@ fn parts(
     server: Router,
 ) -> anyhow::Result<Parts> {
     let heard = counts.clone();
-    let pipeline = pipeline
-        .listener(move |event: &Event<'_>| heard.hear(event))
-        .build()?;
+    let mut pipeline = pipeline.listener(move |event: &Event<'_>| heard.hear(event));
+    if site.metrics {
+        pipeline = pipeline.listener(MetricsListener::new());
+    }
     let client = Protected {
         dependency: site.dependency.clone(),
-        pipeline: pipeline.classified(HttpClassifier),
+        tells_deadline: site.arm != NO_DEADLINE.name,
+        pipeline: pipeline.build()?.classified(HttpClassifier),
         counts,
     };
     Ok(Parts {
@@ -117,6 +138,8 @@ fn parts(
 #[derive(Debug)]
 struct Protected {
     dependency: Dependency,
+    /// Whether the pipeline knows until when its caller waits, and with it the server.
+    tells_deadline: bool,
     pipeline: Classified<HttpClassifier>,
     counts: Arc<Counts>,
 }
@@ -125,15 +148,17 @@ impl Client for Protected {
     fn call(&self, call: Call) -> Answer<'_> {
         Box::pin(async move {
             let left: Duration = call.deadline.saturating_duration_since(Instant::now());
-            let answer = self
-                .pipeline
-                .call_idempotent(async |attempt| {
-                    let number = attempt.number() - 1;
-                    let sent = self.dependency.send(call.index, number, attempt.headers());
-                    Ok::<_, Failure>(Response::from_parts(sent.await?, ()))
-                })
-                .deadline(left)
-                .await;
+            let protected = self.pipeline.call_idempotent(async |attempt| {
+                let number = attempt.number() - 1;
+                let sent = self.dependency.send(call.index, number, attempt.headers());
+                Ok::<_, Failure>(Response::from_parts(sent.await?, ()))
+            });
+            let answer = if self.tells_deadline {
+                protected.deadline(left).await
+            } else {
+                let patience = timeout_at(call.deadline, protected).await;
+                patience.map_err(|_| Failure::DeadlineExceeded)?
+            };
             match answer {
                 Ok(response) if response.status().is_success() => Ok(()),
                 Ok(response) => Err(Failure::Status(response.status())),

@@ -45,6 +45,8 @@ pub(crate) const ARMS: &[Arm] = &[
     backstay::NO_BUDGET,
     backstay::NO_RETRY,
     backstay::NO_BREAKER,
+    backstay::NO_ATTEMPT_TIMEOUT,
+    backstay::NO_DEADLINE,
     #[cfg(feature = "peers")]
     peers::TOWER_RESILIENCE,
     #[cfg(feature = "peers")]
@@ -79,7 +81,10 @@ pub(crate) enum Runs {
 /// Where an arm is set up.
 #[derive(Debug)]
 pub(crate) struct Site {
+    pub(crate) arm: &'static str,
     pub(crate) seed: u64,
+    /// Whether somebody scrapes the metrics.
+    pub(crate) metrics: bool,
     /// The way to the arm's own server.
     pub(crate) dependency: Dependency,
     /// What that server does; give it to `server::router`.

@@ -20,6 +20,8 @@ pub(crate) struct Conditions {
     pub(crate) plan: Plan,
     pub(crate) fault: Fault,
     pub(crate) arrivals: Vec<Duration>,
+    /// Whether somebody scrapes the metrics.
+    pub(crate) metrics: bool,
 }
 
 /// One arm, started. Dropping it stops its server.
@@ -42,7 +44,9 @@ pub(crate) async fn start(arm: &'static Arm, conditions: &Conditions) -> anyhow:
     let listener = server::listen().await?;
     let dependency = Dependency::new(listener.local_addr()?);
     let site = Site {
+        arm: arm.name,
         seed: conditions.seed,
+        metrics: conditions.metrics,
         dependency,
         work: work.clone(),
     };

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::verdict::{Rule, Verdict, announce, found, promise};
 use super::{
     Ending, LEAD, conclude, interrupted, interrupted_early, lag_rule, measured_capacity, must_run,
-    publish, summary, under_load,
+    publish, served, summary, under_load,
 };
 use crate::arms::{BACKSTAY, NONE, find};
 use crate::cli::Healthy;
@@ -37,6 +37,7 @@ const UNCOUNTED: Duration = Duration::from_secs(3);
 pub(crate) async fn run_and_report(settings: &Healthy) -> anyhow::Result<Verdict> {
     let folder = Folder::prepare(&settings.common.out, NAME)?;
     limits::make_room_for(1, settings.common.load)?;
+    let _metrics = served(&settings.common).await?;
     say(&format!("{NAME}: {ABOUT}\n{}\n", announce(&rules())));
     let report = run(settings, UNCOUNTED, interrupted()).await?;
     publish(&folder, &report)
@@ -75,6 +76,7 @@ async fn run(
             plan,
             fault: Fault { factor: 1.0 },
             arrivals: load::arrivals(seed, offered, plan.end),
+            metrics: settings.common.metrics.is_some(),
         };
         let before = limits::processor_time();
         let ran = under_load(&[arm], &conditions, interrupt.as_mut()).await?;

@@ -12,12 +12,14 @@ use std::time::Duration;
 use tokio::time::sleep_until;
 
 use crate::arms::{ARMS, Arm, Runs};
+use crate::cli::Common;
 use crate::engine::DEADLINE;
 use crate::engine::capacity;
 use crate::engine::load::drive;
 use crate::engine::running::{self, Conditions, Running};
 use crate::report::folder::Folder;
 use crate::report::live;
+use crate::report::metrics::Metrics;
 use crate::report::table;
 use crate::report::terminal::say;
 use crate::report::{Measured, Report, SCHEMA};
@@ -29,6 +31,14 @@ const LAG_LIMIT_MS: f64 = 5.0;
 const LEAD: Duration = Duration::from_millis(200);
 /// How much longer than planned a run may take before it is given up.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// Serves the metrics if the user asked for them.
+async fn served(common: &Common) -> anyhow::Result<Option<Metrics>> {
+    match common.metrics {
+        Some(address) => Metrics::serve(address).await.map(Some),
+        None => Ok(None),
+    }
+}
 
 /// Experiments and arms, for `lab list`.
 pub(crate) fn list() -> String {

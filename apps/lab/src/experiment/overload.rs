@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::verdict::{Rule, Verdict, announce, found, promise, validity};
 use super::{
     LEAD, conclude, interrupted, interrupted_early, lag_rule, measured_capacity, must_run, publish,
-    summary, under_load,
+    served, summary, under_load,
 };
 use crate::arms::{ARTICLE_RETRY, BACKSTAY, NONE};
 use crate::cli::Overload;
@@ -67,6 +67,7 @@ impl Phases {
 pub(crate) async fn run_and_report(settings: &Overload) -> anyhow::Result<Verdict> {
     let folder = Folder::prepare(&settings.common.out, NAME)?;
     limits::make_room_for(settings.arms.0.len(), settings.common.load)?;
+    let _metrics = served(&settings.common).await?;
     say(&format!("{NAME}: {ABOUT}\n{}\n", announce(&rules())));
     let report = run(settings, PHASES, interrupted()).await?;
     publish(&folder, &report)
@@ -100,6 +101,7 @@ async fn run(
             factor: settings.factor,
         },
         arrivals: load::arrivals(seed, offered, plan.end),
+        metrics: settings.common.metrics.is_some(),
     };
     let ran = under_load(&settings.arms.0, &conditions, interrupt).await?;
     let measured = Measured {

@@ -3,6 +3,7 @@
 pub(crate) mod folder;
 mod html;
 pub(crate) mod live;
+pub(crate) mod metrics;
 pub(crate) mod table;
 pub(crate) mod terminal;
 

@@ -1,6 +1,7 @@
 //! The binary, from outside.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -84,4 +85,92 @@ fn an_interrupted_run_leaves_a_partial_report() {
             .unwrap()
             .contains("<svg")
     );
+}
+
+#[test]
+fn a_port_in_use_is_told_before_the_run() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&["run", "overload", "--metrics", &address]);
+    assert_eq!(output.status.code(), Some(70));
+    let line = complaint(&output);
+    assert!(
+        line.contains(&format!("can't answer for metrics at {address}")),
+        "{line}"
+    );
+}
+
+/// TEL-3: while a run lasts, client and server of the protected arm can be scraped as Prometheus text.
+#[test]
+fn a_run_can_be_scraped() {
+    let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("scraped");
+    let mut child = lab()
+        .args([
+            "run",
+            "overload",
+            "--arms",
+            "backstay",
+            "--metrics",
+            "127.0.0.1:0",
+            "--out",
+        ])
+        .arg(&out)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let address = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .find_map(|line| {
+            Some(
+                line.strip_prefix("metrics: http://")?
+                    .strip_suffix("/metrics")?
+                    .to_owned(),
+            )
+        })
+        .expect("the lab says where");
+    assert!(lines.any(|line| line.unwrap().starts_with("capacity ")));
+    let wanted = [
+        r#"backstay_calls{pipeline="backstay",outcome="ok",stop="succeeded"} "#,
+        r#"backstay_attempt_duration_bucket{pipeline="backstay",outcome="ok",le="0.25"} "#,
+        r#"backstay_admission_handled{admission="backstay",end="answered"} "#,
+    ];
+    // The load has begun: the answers are a matter of milliseconds, and the run ends by itself.
+    let mut page = String::new();
+    for _ in 0..10_000 {
+        page = scrape(&address);
+        if wanted.iter().all(|line| page.contains(line)) {
+            break;
+        }
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    lines.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    for line in wanted {
+        assert!(page.contains(line), "no {line} in\n{page}");
+    }
+    for line in page
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
+        let (_, value) = line.rsplit_once(' ').expect("a name and a value");
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+    }
+}
+
+fn scrape(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the lab answers");
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n\r\n")
+        .expect("the lab reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("the lab answers");
+    let (head, page) = answer.split_once("\r\n\r\n").expect("head and body");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(
+        head.contains("content-type: text/plain; version=0.0.4"),
+        "{head}"
+    );
+    page.to_owned()
 }

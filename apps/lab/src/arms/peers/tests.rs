@@ -22,7 +22,9 @@ async fn attempts_until(arm: &Arm, status: StatusCode) -> (u32, bool) {
     let work = Work::new(Service::Even, Instant::now(), plan, fault);
     let listener = server::listen().await.unwrap();
     let site = Site {
+        arm: "test",
         seed: 1,
+        metrics: false,
         dependency: Dependency::new(listener.local_addr().unwrap()),
         work: work.clone(),
     };

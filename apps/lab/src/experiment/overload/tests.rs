@@ -124,6 +124,7 @@ fn settings(arms: &str) -> Overload {
         seed: 1,
         load: 0.75,
         out: PathBuf::new(),
+        metrics: None,
     };
     Overload {
         arms: ArmList(select(arms).unwrap()),
