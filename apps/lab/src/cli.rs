@@ -33,7 +33,8 @@ pub(crate) enum Refusal {
     name = "lab",
     version,
     about = "Same load, same fault, with and without Backstay",
-    after_help = "Without a command: lab run overload",
+    after_help = "Without a command: lab run overload\n\nExit status: 0 PASS, 1 FAIL, 2 INVALID, 64 a command line that can't be read, \
+                  74 a report that can't be written, 70 anything else",
     disable_help_subcommand = true,
     styles = Styles::plain()
 )]
@@ -68,10 +69,10 @@ pub(crate) struct Overload {
     #[arg(long, default_value = "default", value_parser = arm_list)]
     pub(crate) arms: ArmList,
     /// Capacity during the fault, as a share
-    #[arg(long, default_value = "0.5", value_parser = factor)]
+    #[arg(long, default_value = "0.5", value_parser = factor, allow_negative_numbers = true)]
     pub(crate) factor: f64,
     /// How long to watch after the fault
-    #[arg(long, default_value = "50", value_parser = seconds)]
+    #[arg(long, default_value = "50", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) seconds: u64,
     #[command(flatten)]
     pub(crate) common: Common,
@@ -81,7 +82,7 @@ pub(crate) struct Overload {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Healthy {
     /// How long each arm runs
-    #[arg(long, default_value = "20", value_parser = seconds)]
+    #[arg(long, default_value = "20", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) seconds: u64,
     #[command(flatten)]
     pub(crate) common: Common,
@@ -91,10 +92,10 @@ pub(crate) struct Healthy {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
     /// Same seed, same schedule
-    #[arg(long, default_value = "1", value_parser = seed)]
+    #[arg(long, default_value = "1", value_parser = seed, allow_negative_numbers = true)]
     pub(crate) seed: u64,
     /// Offered load, as a share of the measured capacity
-    #[arg(long, default_value = "0.75", value_parser = load)]
+    #[arg(long, default_value = "0.75", value_parser = load, allow_negative_numbers = true)]
     pub(crate) load: f64,
     /// Folder for the reports
     #[arg(long, default_value = "target/lab")]
@@ -333,6 +334,7 @@ mod tests {
             assert!(mistake_of("--seconds", value).contains("from 1 to 600"));
         }
         assert!(mistake_of("--seed", "-1").contains("whole number"));
+        assert!(mistake("lab run overload --load -1").contains("from 0.01 to 2"));
         for value in [
             "0.0.0.0:9464",
             "127.0.0.1",

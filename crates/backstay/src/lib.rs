@@ -82,6 +82,12 @@ mod documents {
     #[cfg(feature = "admission")]
     #[doc = include_str!("../../../docs/admission.md")]
     struct Admission;
+    #[cfg(feature = "config")]
+    #[doc = include_str!("../../../docs/config.md")]
+    struct Config;
+    #[cfg(feature = "http")]
+    #[doc = include_str!("../../../docs/http.md")]
+    struct Http;
     #[cfg(all(feature = "tracing", feature = "metrics"))]
     #[doc = include_str!("../../../docs/telemetry.md")]
     struct Telemetry;
