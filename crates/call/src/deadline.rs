@@ -70,21 +70,32 @@ pub(crate) fn current() -> Moment {
 
 /// Sets the deadline while user code runs, and puts the one before back.
 pub(crate) struct Scope {
-    before: Moment,
+    /// None where the one before was nearer and stayed.
+    before: Option<Moment>,
 }
 
 impl Scope {
     #[inline]
     pub(crate) fn enter(deadline: Moment) -> Self {
+        if deadline == Moment::NEVER {
+            return Self { before: None };
+        }
         let before = current();
-        let _ = DEADLINE.try_with(|cell| cell.set(deadline.min(before)));
-        Self { before }
+        let nearer = deadline < before;
+        if nearer {
+            let _ = DEADLINE.try_with(|cell| cell.set(deadline));
+        }
+        Self {
+            before: nearer.then_some(before),
+        }
     }
 }
 
 impl Drop for Scope {
     #[inline]
     fn drop(&mut self) {
-        let _ = DEADLINE.try_with(|cell| cell.set(self.before));
+        if let Some(before) = self.before {
+            let _ = DEADLINE.try_with(|cell| cell.set(before));
+        }
     }
 }
