@@ -104,9 +104,7 @@ impl Step {
                 }
                 Ok(())
             }
-            Step::Examples => {
-                cargo::run(cargo("build --workspace --examples").args(test::features(workspace)))
-            }
+            Step::Examples => cargo::run(&mut cargo("build --workspace --all-features --examples")),
             Step::Loom => loom::run(workspace),
             Step::Deny => {
                 if !cargo("deny --version")

@@ -7,15 +7,11 @@ use anyhow::{Context, Result};
 
 use crate::cargo::Workspace;
 
-/// Features that tests leave off: they only add the peers' code, and clippy compiles it.
-const WITHOUT: &[&str] = &["lab/peers"];
-
 /// Runs the tests, shows what they print and ends with `N passed, N failed`.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     let mut child = workspace
         .cargo()
-        .args(["test", "--workspace", "--no-fail-fast"])
-        .args(features(workspace))
+        .args(["test", "--workspace", "--all-features", "--no-fail-fast"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -35,26 +31,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// `--features` for everything but [`WITHOUT`].
-///
-/// Named one by one, as `--all-features` has no exception; the examples are built with the same list, so nothing is
-/// compiled twice.
-pub(crate) fn features(workspace: &Workspace) -> Vec<String> {
-    let all = workspace.packages.iter().flat_map(|package| {
-        package
-            .named_features()
-            .map(move |feature| format!("{}/{feature}", package.name))
-    });
-    let wanted: Vec<_> = all
-        .filter(|name| !WITHOUT.contains(&name.as_str()))
-        .collect();
-    if wanted.is_empty() {
-        Vec::new()
-    } else {
-        vec!["--features".to_owned(), wanted.join(",")]
-    }
 }
 
 #[derive(Debug, Default, PartialEq)]

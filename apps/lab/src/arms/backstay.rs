@@ -29,7 +29,7 @@ pub(crate) const ALL: Arm = Arm {
 
 pub(crate) const BUDGET_ONLY: Arm = Arm {
     name: "budget-only",
-    about: "three attempts within the budget, nothing else; naive server",
+    about: "budget and deadline, no breaker; naive server, whose only failure is the deadline: nothing is repeated",
     runs: Runs::ByDefault,
     build: |site| {
         unprotected(

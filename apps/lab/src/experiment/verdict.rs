@@ -163,7 +163,6 @@ pub(crate) fn judge(
     let failed = broken(Kind::Promise);
     let unjudged: Vec<String> = rules
         .iter()
-        .filter(|rule| rule.kind == Kind::Promise)
         .filter(|rule| checks.iter().all(|check| check.rule != rule.text))
         .map(|rule| format!("{}: not measured", rule.text))
         .collect();
@@ -211,6 +210,10 @@ mod tests {
         assert_eq!(
             verdict(Some(true), None),
             (Verdict::Invalid, vec!["promise: not measured".to_owned()])
+        );
+        assert_eq!(
+            verdict(None, Some(true)),
+            (Verdict::Invalid, vec!["validity: not measured".to_owned()])
         );
         for promise in [Some(true), Some(false), None] {
             assert_eq!(
