@@ -1,20 +1,25 @@
 //! The metrics of the protected arms as Prometheus text, while a run lasts.
 
+use std::future::IntoFuture;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use backstay::telemetry::MetricsListener;
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::terminal::say;
 
 /// From a loopback round trip to the last answer anybody waits for, in seconds.
 const BUCKETS: &[f64] = &[0.001, 0.003, 0.01, 0.03, 0.1, 0.25, 1.0, 3.0, 10.0];
+/// The recorder holds every time it was told until somebody scrapes, or until this is over.
+const EMPTIED_EVERY: Duration = Duration::from_secs(5);
 
 /// Answers `GET /metrics`; dropping it stops that.
 #[derive(Debug)]
@@ -39,18 +44,31 @@ impl Metrics {
             .set_buckets(BUCKETS)?
             .install_recorder()?;
         MetricsListener::describe();
+        let rendered = recorder.clone();
         let page = async move || {
             (
                 [(CONTENT_TYPE, "text/plain; version=0.0.4")],
-                recorder.render(),
+                rendered.render(),
             )
         };
         let app = Router::new().route("/metrics", get(page));
         let serving = tokio::spawn(async move {
-            // `serve` has no error of its own: it ends only when the task is aborted.
-            let _ = axum::serve(listener, app).await;
+            // Neither has an end of its own: both go on until the task is aborted.
+            tokio::select! {
+                biased;
+                () = emptied(recorder) => {}
+                _ = axum::serve(listener, app).into_future() => {}
+            }
         });
         say(&format!("metrics: http://{address}/metrics"));
         Ok(Self { serving })
+    }
+}
+
+/// Keeps the recorder small where nobody scrapes.
+async fn emptied(recorder: PrometheusHandle) {
+    loop {
+        sleep(EMPTIED_EVERY).await;
+        recorder.run_upkeep();
     }
 }
