@@ -392,7 +392,7 @@ where
         };
         let now = state.now();
         let ended = (class.outcome(), class.effect());
-        let record = state.land_first(inner, flight, false, ended, now);
+        let record = state.land_inline(inner, flight, false, ended, now);
         match result {
             Ok(value) if class == Class::Success && this.rare.is_none() => {
                 state.finish(inner, Stop::Succeeded, now);

@@ -272,7 +272,7 @@ impl State {
         ended: (Outcome, Effect),
         now: Moment,
     ) -> AttemptRecord {
-        self.land_first(inner, flight, hedge, ended, now)
+        self.land_inline(inner, flight, hedge, ended, now)
     }
 
     /// As `land`, where the record is rarely wanted.
@@ -281,7 +281,7 @@ impl State {
         reason = "a record that nobody reads is then never made"
     )]
     #[inline(always)]
-    pub(super) fn land_first(
+    pub(super) fn land_inline(
         &mut self,
         inner: &Inner,
         flight: Flight,

@@ -233,8 +233,8 @@ impl Breaker {
 
     /// Buckets in a nanosecond, times 2^64: a multiplication is cheaper than a division at the end of every call.
     ///
-    /// Rounded up, so buckets are too short by less than 1 in 2^64 / length: a few nanoseconds a day. A count window
-    /// has one bucket for all time.
+    /// Rounded up, so a bucket is too short by less than its length in nanoseconds over 2^64 of itself: 5 in 10^11 for one
+    /// of 1 s. A count window has one bucket for all time.
     pub(super) fn tick_rate(&self) -> u64 {
         let bucket = match self.window {
             Window::Time(length) => nanos(length / 10).max(1),
