@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::future::pending;
 
 use backstay_call::{
-    Attempt, Breaker, Budget, BudgetOptions, Bulkhead, Hedge, Pipeline, Policy, Stop,
+    Abandoned, Attempt, Breaker, Budget, BudgetOptions, Bulkhead, Class, Effect, EventKind, Hedge,
+    Outcome, Pipeline, Policy, Stop,
 };
 use futures_util::future::join_all;
 use proptest::prelude::*;
@@ -189,4 +190,42 @@ async fn a_retry_by_hand_draws_on_the_same_budget() {
     assert_eq!(error.stop(), Stop::Budget);
     drop(permit);
     assert_idle(&pipeline);
+}
+
+/// CALL-14: an attempt by hand is a call that earns its share, and is heard of like any other.
+#[tokio::test(start_paused = true)]
+async fn attempts_by_hand_earn_and_are_heard() {
+    let heard = Recorder::default();
+    let budget = BudgetOptions::default().ratio(1.0).reserve_per_s(0);
+    let pipeline = Pipeline::builder("p")
+        .budget(budget)
+        .listener(heard.clone())
+        .build()
+        .unwrap();
+    assert!(pipeline.budget().try_retry().is_none());
+    pipeline.enter().unwrap().finish(Class::Success);
+    assert!(pipeline.budget().try_retry().is_some());
+    drop(pipeline.enter().unwrap());
+    let ended: Vec<_> = heard
+        .events()
+        .into_iter()
+        .filter_map(|kind| match kind {
+            EventKind::AttemptEnded {
+                outcome, effect, ..
+            } => Some((outcome, effect)),
+            _ => None,
+        })
+        .collect();
+    let gone = Outcome::Abandoned(Abandoned::CallerGone);
+    assert_eq!(
+        ended,
+        [
+            (Outcome::Success, Effect::Executed),
+            (gone, Effect::Unknown)
+        ]
+    );
+    assert_eq!(
+        heard.count(|kind| matches!(kind, EventKind::AttemptStarted { .. })),
+        2
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use backstay_call::{Effect, Pipeline, Reason, Rejected, Retry, Stop};
+use backstay_call::{Class, Effect, Pipeline, Reason, Rejected, Retry, Stop};
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 
@@ -317,4 +317,19 @@ proptest! {
         }
         assert_idle(&pipeline);
     }
+}
+
+/// CALL-4: an error that means "done already" is still an error to its caller, and says that it was executed.
+#[tokio::test(start_paused = true)]
+async fn an_error_that_is_a_success_was_executed() {
+    let pipeline = Pipeline::builder("p").build().unwrap();
+    let calls = by_error(&pipeline);
+    let done = Fail(Class::Success);
+    let error = calls.call(async |_| Err(done)).await.unwrap_err();
+    assert_eq!(error.operation(), Some(&done));
+    assert_eq!(
+        (error.stop(), error.effect()),
+        (Stop::Succeeded, Effect::Executed)
+    );
+    assert_eq!(pipeline.breaker().state().failed, 0);
 }
