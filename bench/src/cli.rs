@@ -28,10 +28,26 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "TEXT")]
     pub(crate) filter: Option<String>,
 
-    /// Where the rows go
-    #[arg(long, value_name = "PATH", default_value_os_t = default_json(), hide_default_value = true,
-          help = "Where the rows go [default: target/bench/call.json of the workspace]")]
-    pub(crate) json: PathBuf,
+    /// Where the rows go [default: target/bench/call.json of the workspace; call-partial.json
+    /// with --quick or --filter]
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Where the rows go. What is not the whole measurement does not take its place.
+    pub(crate) fn json(&self) -> PathBuf {
+        let whole = !self.quick && self.filter.is_none();
+        let file = if whole {
+            "call.json"
+        } else {
+            "call-partial.json"
+        };
+        let bench = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench");
+        self.json
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(bench).join(file))
+    }
 }
 
 /// The benches there are.
@@ -74,14 +90,6 @@ fn one_line(error: &clap::Error) -> String {
     )
 }
 
-/// In the workspace, wherever the command was started.
-fn default_json() -> PathBuf {
-    PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../target/bench/call.json"
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,11 +103,15 @@ mod tests {
     fn flags_arrive() {
         let plain = parsed(&["call"]).unwrap();
         assert!(!plain.quick && plain.filter.is_none());
-        assert!(plain.json.ends_with("target/bench/call.json"));
+        assert!(plain.json().ends_with("target/bench/call.json"));
+        for part in [&["call", "--quick"][..], &["call", "--filter", "stack"]] {
+            let json = parsed(part).unwrap().json();
+            assert!(json.ends_with("target/bench/call-partial.json"), "{part:?}");
+        }
         let all = parsed(&["call", "--quick", "--filter", "stack", "--json", "a.json"]).unwrap();
         assert!(all.quick);
         assert_eq!(all.filter.as_deref(), Some("stack"));
-        assert_eq!(all.json, PathBuf::from("a.json"));
+        assert_eq!(all.json(), PathBuf::from("a.json"));
     }
 
     /// A wrong bench, flag or value is one line that names the choices.

@@ -48,11 +48,12 @@ fn run(cli: &Cli) -> Result<()> {
     } else {
         Effort::FULL
     };
-    row::check_writable(&cli.json)?;
+    let json = cli.json();
+    row::check_writable(&json)?;
     let rows = match cli.bench {
         cli::Bench::Call => measure::measure(&runs, effort),
     };
-    row::write(&cli.json, &rows)?;
+    row::write(&json, &rows)?;
     table::print(&mut io::stdout().lock(), &rows)?;
     Ok(())
 }

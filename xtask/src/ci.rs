@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use crate::cargo::{self, Workspace};
 use crate::{loom, test, tidy};
 
-/// Pinned, so that a new release can't turn an old commit red.
+/// What is installed where there is none; one that is there is used as it is.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
 
 /// Which steps to run; all of them unless told.

@@ -23,7 +23,12 @@ pub(crate) fn runs() -> Vec<Run> {
             passes,
         ),
         Run::alone(NAME, Group::BreakerOpen, async || open().await, refuses),
-        Run::alone(NAME, Group::RetryUnused, async || build(retry()), passes),
+        Run::alone(
+            NAME,
+            Group::RetryUnused,
+            async || build(retry()),
+            passes_idempotent,
+        ),
         Run::alone(NAME, Group::Timeout, async || build(timeout()), passes),
         Run::alone(NAME, Group::Bulkhead, async || build(bulkhead()), passes),
         Run::alone(

@@ -1,7 +1,7 @@
 //! Backstay as its user gets it: a pipeline around the client, admission in front of the server.
 //!
-//! Nothing is tuned for the lab. The client states the deadline its caller has, the server how many requests it
-//! can work on. The other arms here leave one part out each.
+//! The client states the deadline its caller has, the server how many requests it can work on; all else is the
+//! default. The other arms here leave one part out each, or have one part alone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,13 +10,14 @@ use std::time::Duration;
 use axum::Router;
 use backstay::telemetry::MetricsListener;
 use backstay::{
-    Admission, Classified, Event, EventKind, HttpClassifier, Phase, Pipeline, PipelineBuilder,
-    Policy, Reason,
+    Admission, Bulkhead, Classified, Event, EventKind, Hedge, HttpClassifier, Phase, Pipeline,
+    PipelineBuilder, Policy, Reason,
 };
 use http::Response;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Answer, Arm, Call, Client, Parts, Runs, Site};
+use crate::engine::DEADLINE;
 use crate::engine::client::{Dependency, Failure};
 use crate::engine::server::{Handler, SLOTS, router};
 
@@ -24,70 +25,107 @@ pub(crate) const ALL: Arm = Arm {
     name: super::BACKSTAY,
     about: "pipeline and admission with their defaults",
     runs: Runs::ByDefault,
-    build: |site| protected(site, pipeline(site)),
+    build: |site| protected(site, pipeline(site), Handler::Inline),
 };
 
-pub(crate) const BUDGET_ONLY: Arm = Arm {
-    name: "budget-only",
-    about: "budget and deadline, no breaker; naive server, whose only failure is the deadline: nothing is repeated",
-    runs: Runs::ByDefault,
+pub(crate) const EVERYTHING: Arm = Arm {
+    name: super::BACKSTAY_EVERYTHING,
+    about: "backstay with a bulkhead and a hedge too: every policy there is",
+    runs: Runs::OnRequest,
     build: |site| {
-        unprotected(
-            site,
-            pipeline(site)
-                .without(Policy::Breaker)
-                .without(Policy::AttemptTimeout),
-        )
+        let pipeline = pipeline(site)
+            .bulkhead(Bulkhead::limit(BULKHEAD).queue(BULKHEAD))
+            .hedge(Hedge::at_quantile(0.95));
+        protected(site, pipeline, Handler::Inline)
     },
+};
+
+/// Eight times what the server works on at once: never the bottleneck while all is well.
+const BULKHEAD: u32 = 64;
+
+pub(crate) const BUDGET_ONLY: Arm = Arm {
+    name: super::BUDGET_ONLY,
+    about: "the article's way, a time for each attempt and none for the call, with backstay's retry and budget",
+    runs: Runs::ByDefault,
+    build: |site| unprotected(site, retries(site), Handler::GoesOn),
+};
+
+pub(crate) const RETRY_ONLY: Arm = Arm {
+    name: "retry-only",
+    about: "budget-only without the budget",
+    runs: Runs::OnRequest,
+    build: |site| {
+        let pipeline = retries(site).without(Policy::Budget);
+        unprotected(site, pipeline, Handler::GoesOn)
+    },
+};
+
+pub(crate) const NO_CANCEL: Arm = Arm {
+    name: "backstay-no-cancel",
+    about: "backstay before a handler that goes on when its caller hangs up",
+    runs: Runs::OnRequest,
+    build: |site| protected(site, pipeline(site), Handler::GoesOn),
 };
 
 pub(crate) const NO_ADMISSION: Arm = Arm {
     name: "backstay-no-admission",
-    about: "backstay without admission: the pipeline before a naive server",
+    about: "backstay without admission",
     runs: Runs::OnRequest,
-    build: |site| unprotected(site, pipeline(site)),
+    build: |site| unprotected(site, pipeline(site), Handler::Inline),
 };
 
 pub(crate) const NO_BUDGET: Arm = Arm {
     name: "backstay-no-budget",
     about: "backstay without the budget",
     runs: Runs::OnRequest,
-    build: |site| protected(site, pipeline(site).without(Policy::Budget)),
+    build: |site| without(site, Policy::Budget),
 };
 
 pub(crate) const NO_RETRY: Arm = Arm {
     name: "backstay-no-retry",
     about: "backstay without retry",
     runs: Runs::OnRequest,
-    build: |site| protected(site, pipeline(site).without(Policy::Retry)),
+    build: |site| without(site, Policy::Retry),
 };
 
 pub(crate) const NO_BREAKER: Arm = Arm {
     name: "backstay-no-breaker",
     about: "backstay without the breaker",
     runs: Runs::OnRequest,
-    build: |site| protected(site, pipeline(site).without(Policy::Breaker)),
+    build: |site| without(site, Policy::Breaker),
 };
 
 pub(crate) const NO_ATTEMPT_TIMEOUT: Arm = Arm {
     name: "backstay-no-attempt-timeout",
     about: "backstay without the attempt timeout",
     runs: Runs::OnRequest,
-    build: |site| protected(site, pipeline(site).without(Policy::AttemptTimeout)),
+    build: |site| without(site, Policy::AttemptTimeout),
 };
 
 pub(crate) const NO_DEADLINE: Arm = Arm {
     name: "backstay-no-deadline",
     about: "backstay without the deadline: a timeout around the call that nobody is told of",
     runs: Runs::OnRequest,
-    build: |site| protected(site, pipeline(site).without(Policy::Deadline)),
+    build: |site| without(site, Policy::Deadline),
 };
 
 fn pipeline(site: &Site) -> PipelineBuilder {
     Pipeline::builder(site.arm)
 }
 
-fn protected(site: &Site, pipeline: PipelineBuilder) -> anyhow::Result<Parts> {
+/// Retry with a time for each attempt, and nothing that ends the call.
+fn retries(site: &Site) -> PipelineBuilder {
+    pipeline(site)
+        .without(Policy::Deadline)
+        .without(Policy::Breaker)
+        .attempt_timeout(DEADLINE)
+}
+
+fn without(site: &Site, policy: Policy) -> anyhow::Result<Parts> {
+    protected(site, pipeline(site).without(policy), Handler::Inline)
+}
+
+fn protected(site: &Site, pipeline: PipelineBuilder, handler: Handler) -> anyhow::Result<Parts> {
     let counts = Arc::<Counts>::default();
     let heard = counts.clone();
     let mut admission = Admission::builder()
@@ -98,17 +136,12 @@ fn protected(site: &Site, pipeline: PipelineBuilder) -> anyhow::Result<Parts> {
         admission = admission.listener(MetricsListener::new());
     }
     let admission = admission.build()?;
-    let server = router(&site.work, Handler::Inline).layer(admission.layer());
+    let server = router(&site.work, handler).layer(admission.layer());
     parts(site, pipeline, counts, server)
 }
 
-fn unprotected(site: &Site, pipeline: PipelineBuilder) -> anyhow::Result<Parts> {
-    parts(
-        site,
-        pipeline,
-        Arc::default(),
-        router(&site.work, Handler::Naive),
-    )
+fn unprotected(site: &Site, pipeline: PipelineBuilder, handler: Handler) -> anyhow::Result<Parts> {
+    parts(site, pipeline, Arc::default(), router(&site.work, handler))
 }
 
 fn parts(
@@ -124,7 +157,7 @@ fn parts(
     }
     let client = Protected {
         dependency: site.dependency.clone(),
-        tells_deadline: site.arm != NO_DEADLINE.name,
+        waits: Waits::of(site.arm),
         pipeline: pipeline.build()?.classified(HttpClassifier),
         counts,
     };
@@ -138,10 +171,32 @@ fn parts(
 #[derive(Debug)]
 struct Protected {
     dependency: Dependency,
-    /// Whether the pipeline knows until when its caller waits, and with it the server.
-    tells_deadline: bool,
+    waits: Waits,
     pipeline: Classified<HttpClassifier>,
     counts: Arc<Counts>,
+}
+
+/// How the end of the caller's patience reaches the call.
+#[derive(Debug)]
+enum Waits {
+    /// The pipeline knows it, and with it the server.
+    Told,
+    /// A timeout around the call, which nobody is told of.
+    Untold,
+    /// Never: the caller takes late answers too, like the article's.
+    Always,
+}
+
+impl Waits {
+    fn of(arm: &str) -> Self {
+        if arm == NO_DEADLINE.name {
+            Self::Untold
+        } else if arm == BUDGET_ONLY.name || arm == RETRY_ONLY.name {
+            Self::Always
+        } else {
+            Self::Told
+        }
+    }
 }
 
 impl Client for Protected {
@@ -153,11 +208,12 @@ impl Client for Protected {
                 let sent = self.dependency.send(call.index, number, attempt.headers());
                 Ok::<_, Failure>(Response::from_parts(sent.await?, ()))
             });
-            let answer = if self.tells_deadline {
-                protected.deadline(left).await
-            } else {
-                let patience = timeout_at(call.deadline, protected).await;
-                patience.map_err(|_| Failure::DeadlineExceeded)?
+            let answer = match self.waits {
+                Waits::Told => protected.deadline(left).await,
+                Waits::Untold => timeout_at(call.deadline, protected)
+                    .await
+                    .map_err(|_| Failure::DeadlineExceeded)?,
+                Waits::Always => protected.await,
             };
             match answer {
                 Ok(response) if response.status().is_success() => Ok(()),

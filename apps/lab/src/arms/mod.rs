@@ -33,15 +33,19 @@ use crate::engine::server::Work;
 /// Every arm there is, in the order of the reports.
 pub(crate) const ARMS: &[Arm] = &[
     none::ARM,
+    none::CANCELS,
     article::RETRY,
     article::BREAKER,
     article::ALL,
     backstay::BUDGET_ONLY,
     backstay::ALL,
     article::HEDGE,
+    backstay::RETRY_ONLY,
     deadline_drop::ARM,
     bounded_queue::ARM,
+    backstay::EVERYTHING,
     backstay::NO_ADMISSION,
+    backstay::NO_CANCEL,
     backstay::NO_BUDGET,
     backstay::NO_RETRY,
     backstay::NO_BREAKER,
@@ -55,10 +59,16 @@ pub(crate) const ARMS: &[Arm] = &[
 
 /// The arm the project is judged by.
 pub(crate) const BACKSTAY: &str = "backstay";
+/// The same with the policies that are off by default.
+pub(crate) const BACKSTAY_EVERYTHING: &str = "backstay-everything";
+/// The arm whose budget has a storm to hold back.
+pub(crate) const BUDGET_ONLY: &str = "budget-only";
 /// The arm that must fail, or the fault was too weak to prove anything.
 pub(crate) const ARTICLE_RETRY: &str = "article-retry";
 /// The arm without any protection but a timeout.
 pub(crate) const NONE: &str = "none";
+/// The same, before the server that the protected arms have.
+pub(crate) const NONE_CANCELS: &str = "none-cancels";
 
 /// One configuration under experiment.
 #[derive(Debug)]
@@ -124,6 +134,9 @@ pub(crate) trait Client: Send + Sync {
     }
 }
 
+/// The arms of which a plain build knows only the names.
+const PEERS: [&str; 2] = ["tower-resilience", "seatbelt"];
+
 /// The arm of this name.
 pub(crate) fn find(name: &str) -> Option<&'static Arm> {
     ARMS.iter().find(|arm| arm.name == name)
@@ -144,6 +157,9 @@ pub(crate) fn select(text: &str) -> Result<Vec<&'static Arm>, String> {
     let mut chosen: Vec<&'static Arm> = Vec::new();
     for name in text.split(',').map(str::trim) {
         let arm = find(name).ok_or_else(|| {
+            if PEERS.contains(&name) {
+                return format!("arm `{name}` is not in this build: build with `--features peers`");
+            }
             let names: Vec<_> = ARMS.iter().map(|arm| arm.name).collect();
             format!(
                 "unknown arm `{name}`; choose `default`, `all`, or from: {}",
@@ -190,6 +206,12 @@ mod tests {
             "{refusal}"
         );
         assert!(names("").is_err());
+        for peer in PEERS {
+            match names(peer) {
+                Ok(found) => assert_eq!((found, cfg!(feature = "peers")), (vec![peer], true)),
+                Err(refusal) => assert!(refusal.contains("build with `--features peers`")),
+            }
+        }
         assert_eq!(names("none,none").unwrap_err(), "arm `none` is named twice");
     }
 

@@ -16,7 +16,19 @@ pub(crate) const ARM: Arm = Arm {
     build: |site| {
         Ok(Parts {
             client: Arc::new(TimeoutOnly::new(site)),
-            server: router(&site.work, Handler::Naive),
+            server: router(&site.work, Handler::GoesOn),
+        })
+    },
+};
+
+pub(crate) const CANCELS: Arm = Arm {
+    name: super::NONE_CANCELS,
+    about: "none, before a server that stops when its caller hangs up, as in the arms of backstay",
+    runs: Runs::OnRequest,
+    build: |site| {
+        Ok(Parts {
+            client: Arc::new(TimeoutOnly::new(site)),
+            server: router(&site.work, Handler::Inline),
         })
     },
 };

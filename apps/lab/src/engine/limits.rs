@@ -9,7 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::DEADLINE;
 use super::server::{SERVICE_MEAN, SLOTS};
 
-/// The most that an arm sends for each call while all of them fail.
+/// The most that an arm sends for each call while all of them fail; what is counted beside covers a peer with 4.
 const ATTEMPTS: f64 = 3.0;
 /// Both ends of a connection are in this process.
 const ENDS: f64 = 2.0;

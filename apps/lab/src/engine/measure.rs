@@ -10,7 +10,7 @@ use super::DEADLINE;
 
 /// Recovered means this share of what is offered, in a window of this length.
 const RECOVERED_SHARE: f64 = 0.95;
-const RECOVERED_WINDOW: Duration = Duration::from_secs(5);
+pub(crate) const RECOVERED_WINDOW: Duration = Duration::from_secs(5);
 /// The window slides in steps of this length.
 const STEP: Duration = Duration::from_millis(100);
 

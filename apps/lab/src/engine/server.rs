@@ -44,6 +44,10 @@ pub(crate) struct Fault {
     pub(crate) factor: f64,
 }
 
+impl Fault {
+    pub(crate) const NONE: Self = Self { factor: 1.0 };
+}
+
 /// The slots of one server, and what it has done.
 #[derive(Debug)]
 pub(crate) struct Work {
@@ -91,7 +95,13 @@ impl Work {
             hold = hold.div_f64(self.fault.factor);
             self.slowed.fetch_add(1, Relaxed);
         }
+        // A request that is dropped from here on has used a slot for nothing.
+        let mut begun = Begun {
+            work: self,
+            ended: false,
+        };
         sleep(hold).await;
+        begun.ended = true;
         self.finished.fetch_add(1, Relaxed);
         StatusCode::OK
     }
@@ -104,7 +114,7 @@ impl Work {
         }
     }
 
-    /// Counts an answer for which nobody waited any more.
+    /// Counts a service for whose answer nobody waited any more.
     pub(crate) fn count_wasted(&self) {
         self.wasted.fetch_add(1, Relaxed);
     }
@@ -130,6 +140,20 @@ impl Work {
     }
 }
 
+/// A service under way; dropped before its end, it was wasted.
+struct Begun<'a> {
+    work: &'a Work,
+    ended: bool,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.work.count_wasted();
+        }
+    }
+}
+
 /// One attempt as the server sees it.
 #[derive(Debug)]
 struct Job {
@@ -142,12 +166,12 @@ struct Job {
 #[derive(Clone, Debug)]
 pub(crate) enum Handler {
     /// Goes on after the caller has gone, like a Go handler that never looks at its context.
-    Naive,
-    /// As `Naive`, but work whose time is over when its turn comes is not started.
+    GoesOn,
+    /// As `GoesOn`, but work whose time is over when its turn comes is not started.
     DropExpired,
-    /// As `Naive`, but with this many places in slots and queue together, and then 503.
+    /// As `GoesOn`, but with this many places in slots and queue together, and then 503.
     BoundedQueue(Arc<Semaphore>),
-    /// Runs inside the request, so a request that is dropped frees its slot or place.
+    /// Runs inside the request, as axum does by itself: one that is dropped frees its slot or place.
     Inline,
 }
 
@@ -177,7 +201,7 @@ async fn answer(
     let mut place = None;
     match handler {
         Handler::Inline => return work.serve(job).await,
-        Handler::Naive => {}
+        Handler::GoesOn => {}
         Handler::DropExpired => job.expires = expiry(&headers),
         Handler::BoundedQueue(places) => match places.try_acquire_owned() {
             Ok(free) => place = Some(free),

@@ -14,7 +14,7 @@ use super::{
     Ending, LEAD, conclude, interrupted, interrupted_early, lag_rule, measured_capacity, must_run,
     publish, served, summary, under_load,
 };
-use crate::arms::{BACKSTAY, NONE, find};
+use crate::arms::{BACKSTAY, BACKSTAY_EVERYTHING, NONE_CANCELS, find};
 use crate::cli::Healthy;
 use crate::engine::plan::Plan;
 use crate::engine::running::Conditions;
@@ -50,7 +50,9 @@ async fn run(
 ) -> anyhow::Result<Report> {
     let (seed, share) = (settings.common.seed, settings.common.load);
     let mut interrupt = pin!(interrupt);
-    let Some(capacity) = measured_capacity(capacity::MEASURED, interrupt.as_mut()).await? else {
+    let Some(capacity) =
+        measured_capacity(Fault::NONE, capacity::MEASURED, interrupt.as_mut()).await?
+    else {
         return Ok(interrupted_early(NAME, seed, share));
     };
     let offered = share * capacity;
@@ -64,7 +66,10 @@ async fn run(
 
     let mut whole = Measured::default();
     let mut ending = Ending::Complete;
-    for arm in [NONE, BACKSTAY].into_iter().filter_map(find) {
+    for arm in [NONE_CANCELS, BACKSTAY, BACKSTAY_EVERYTHING]
+        .into_iter()
+        .filter_map(find)
+    {
         say(&format!(
             "{}: {offered:.0}/s for {} s",
             arm.name,
@@ -74,7 +79,7 @@ async fn run(
             seed,
             start: Instant::now() + LEAD,
             plan,
-            fault: Fault { factor: 1.0 },
+            fault: Fault::NONE,
             arrivals: load::arrivals(seed, offered, plan.end),
             metrics: settings.common.metrics.is_some(),
         };
@@ -112,46 +117,57 @@ fn joined(so_far: Measured, mut one: Measured, spent: Duration) -> Measured {
 }
 
 fn rules() -> Vec<Rule> {
-    vec![
-        promise(
-            format!(
-                "{BACKSTAY}'s goodput is at least {:.0} % of {NONE}'s",
-                KEEPS * 100.0
-            ),
-            |run| {
-                let with = run.arm(BACKSTAY)?.goodput.before?;
-                let without = run.arm(NONE)?.goodput.before?;
-                found(
-                    with >= KEEPS * without,
-                    format!("{with:.1}/s of {without:.1}/s"),
-                )
-            },
-        ),
-        promise(
-            format!("{BACKSTAY}'s p99 is at most {SLOWS} times {NONE}'s"),
-            |run| {
-                // Lost calls count as for ever, so a quantile that falls on one breaks the promise.
-                let without = run.arm(NONE)?.p99_ms?;
-                let Some(with) = run.arm(BACKSTAY)?.p99_ms else {
-                    return found(false, "lost".to_owned());
-                };
-                found(
-                    with <= SLOWS * without,
-                    format!("{with:.0} ms to {without:.0} ms"),
-                )
-            },
-        ),
-        never("opens a breaker", |arm| arm.openings),
-        never("refuses a call", |arm| arm.sheds),
-        must_run(BACKSTAY),
-        lag_rule(),
-    ]
+    let mut rules = Vec::new();
+    for arm in [BACKSTAY, BACKSTAY_EVERYTHING] {
+        rules.extend([
+            keeps_goodput(arm),
+            keeps_latency(arm),
+            never(arm, "opens a breaker", |arm| arm.openings),
+            never(arm, "refuses a call", |arm| arm.sheds),
+            must_run(arm),
+        ]);
+    }
+    rules.push(must_run(NONE_CANCELS));
+    rules.push(lag_rule());
+    rules
 }
 
-fn never(does: &str, count: fn(&ArmReport) -> Option<u64>) -> Rule {
-    promise(format!("{BACKSTAY} never {does}"), move |run| {
+fn keeps_goodput(arm: &'static str) -> Rule {
+    let share = KEEPS * 100.0;
+    promise(
+        format!("{arm}'s goodput is at least {share:.0} % of {NONE_CANCELS}'s"),
+        move |run| {
+            let with = run.arm(arm)?.goodput.before?;
+            let without = run.arm(NONE_CANCELS)?.goodput.before?;
+            found(
+                with >= KEEPS * without,
+                format!("{with:.1}/s of {without:.1}/s"),
+            )
+        },
+    )
+}
+
+fn keeps_latency(arm: &'static str) -> Rule {
+    promise(
+        format!("{arm}'s p99 is at most {SLOWS} times {NONE_CANCELS}'s"),
+        move |run| {
+            // Lost calls count as for ever, so a quantile that falls on one breaks the promise.
+            let without = run.arm(NONE_CANCELS)?.p99_ms?;
+            let Some(with) = run.arm(arm)?.p99_ms else {
+                return found(false, "lost".to_owned());
+            };
+            found(
+                with <= SLOWS * without,
+                format!("{with:.0} ms to {without:.0} ms"),
+            )
+        },
+    )
+}
+
+fn never(arm: &'static str, does: &str, count: fn(&ArmReport) -> Option<u64>) -> Rule {
+    promise(format!("{arm} never {does}"), move |run| {
         // An arm that does not count can't keep the promise.
-        match count(run.arm(BACKSTAY)?) {
+        match count(run.arm(arm)?) {
             Some(times) => found(times == 0, format!("{times} times")),
             None => found(false, "not counted".to_owned()),
         }
@@ -194,7 +210,11 @@ mod tests {
         };
         Measured {
             generator_lag_p99_ms: Some(1.0),
-            arms: vec![arm(NONE, 300.0), arm(BACKSTAY, with)],
+            arms: vec![
+                arm(NONE_CANCELS, 300.0),
+                arm(BACKSTAY, with),
+                arm(BACKSTAY_EVERYTHING, with),
+            ],
             ..Measured::default()
         }
     }
@@ -213,7 +233,7 @@ mod tests {
             (None, Verdict::Fail),
         ] {
             let mut slower = run_of(300.0, Some(0), Some(0));
-            slower.arms[1].p99_ms = p99;
+            slower.arms[2].p99_ms = p99;
             assert_eq!(verdict(slower), due, "{p99:?}");
         }
         let mut without = run_of(300.0, Some(0), Some(0));

@@ -17,6 +17,7 @@ use crate::engine::DEADLINE;
 use crate::engine::capacity;
 use crate::engine::load::drive;
 use crate::engine::running::{self, Conditions, Running};
+use crate::engine::server::Fault;
 use crate::report::folder::Folder;
 use crate::report::live;
 use crate::report::metrics::Metrics;
@@ -47,7 +48,7 @@ pub(crate) fn list() -> String {
         (overload::NAME, overload::ABOUT),
         (healthy::NAME, healthy::ABOUT),
     ] {
-        let _ = writeln!(text, "  {name:<22} {about}");
+        let _ = writeln!(text, "  {name:<28} {about}");
     }
     text.push_str("\narms (* by default)\n");
     for arm in ARMS {
@@ -56,7 +57,7 @@ pub(crate) fn list() -> String {
         } else {
             ' '
         };
-        let _ = writeln!(text, "{mark} {:<22} {}", arm.name, arm.about);
+        let _ = writeln!(text, "{mark} {:<28} {}", arm.name, arm.about);
     }
     if !cfg!(feature = "peers") {
         text.push_str("  (tower-resilience and seatbelt: build with `--features peers`)\n");
@@ -163,6 +164,7 @@ async fn interrupted() {
 
 /// The server's capacity, or nothing when the user interrupts.
 async fn measured_capacity(
+    fault: Fault,
     span: Duration,
     interrupt: impl Future<Output = ()>,
 ) -> anyhow::Result<Option<f64>> {
@@ -170,7 +172,7 @@ async fn measured_capacity(
     tokio::select! {
         biased;
         () = interrupt => Ok(None),
-        capacity = capacity::measure(span) => capacity.map(Some),
+        capacity = capacity::measure(fault, span) => capacity.map(Some),
     }
 }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
+use backstay::BudgetOptions;
 use tokio::time::Instant;
 
 use super::verdict::{Rule, Verdict, announce, found, promise, validity};
@@ -11,8 +12,9 @@ use super::{
     LEAD, conclude, interrupted, interrupted_early, lag_rule, measured_capacity, must_run, publish,
     served, summary, under_load,
 };
-use crate::arms::{ARTICLE_RETRY, BACKSTAY, NONE};
+use crate::arms::{ARTICLE_RETRY, BACKSTAY, BUDGET_ONLY, NONE};
 use crate::cli::Overload;
+use crate::engine::measure::RECOVERED_WINDOW;
 use crate::engine::plan::Plan;
 use crate::engine::running::Conditions;
 use crate::engine::server::Fault;
@@ -30,6 +32,10 @@ const KEEPS: f64 = 0.9;
 const BACK_WITHIN_S: f64 = 1.0;
 /// Attempts for each call.
 const AMPLIFIES: f64 = 1.1;
+/// Calls of the last moment before the fault are repeated in it.
+const AT_THE_EDGE: f64 = 0.05;
+/// Attempts for each call from which on a budget has something to hold back.
+const REPEATS: f64 = 1.05;
 /// Before the fault the load must be bearable, or what happens during it shows nothing.
 const FINE_BEFORE: f64 = 0.9;
 /// Two rounds of the article's retries, each of which lasts up to 11 s: shorter is not "never".
@@ -80,14 +86,22 @@ async fn run(
 ) -> anyhow::Result<Report> {
     let (seed, share) = (settings.common.seed, settings.common.load);
     let mut interrupt = pin!(interrupt);
-    let Some(capacity) = measured_capacity(phases.calibration, interrupt.as_mut()).await? else {
-        return Ok(interrupted_early(NAME, seed, share));
+    let fault = Fault {
+        factor: settings.factor,
     };
+    let mut rates = [0.0; 2];
+    for (rate, fault) in rates.iter_mut().zip([Fault::NONE, fault]) {
+        match measured_capacity(fault, phases.calibration, interrupt.as_mut()).await? {
+            Some(measured) => *rate = measured,
+            None => return Ok(interrupted_early(NAME, seed, share)),
+        }
+    }
+    let [capacity, left] = rates;
     let offered = share * capacity;
     let plan = phases.plan(Duration::from_secs(settings.seconds));
     say(&format!(
-        "capacity {capacity:.0}/s, {offered:.0}/s offered to each of {} arms for {} s; \
-         the fault begins after {} s",
+        "capacity {capacity:.0}/s, {left:.0}/s under the fault, {offered:.0}/s offered to each \
+         of {} arms for {} s; the fault begins after {} s",
         settings.arms.0.len(),
         plan.end.as_secs(),
         plan.fault_from.as_secs()
@@ -97,9 +111,7 @@ async fn run(
         seed,
         start: Instant::now() + LEAD,
         plan,
-        fault: Fault {
-            factor: settings.factor,
-        },
+        fault,
         arrivals: load::arrivals(seed, offered, plan.end),
         metrics: settings.common.metrics.is_some(),
     };
@@ -107,7 +119,7 @@ async fn run(
     let measured = Measured {
         offered_per_s: Some(rounded(offered)),
         capacity_per_s: Some(rounded(capacity)),
-        capacity_left_per_s: Some(rounded(capacity * settings.factor)),
+        capacity_left_per_s: Some(rounded(left)),
         ..summary::measured(&ran.arms, &conditions, ran.length, share)
     };
     let headline = headline(&measured);
@@ -123,6 +135,10 @@ async fn run(
 
 /// What the run is judged by, in the order in which it is told.
 fn rules() -> Vec<Rule> {
+    [promises(), conditions()].into_iter().flatten().collect()
+}
+
+fn promises() -> Vec<Rule> {
     vec![
         promise(
             format!(
@@ -145,24 +161,62 @@ fn rules() -> Vec<Rule> {
                 let recovery = run.arm(BACKSTAY)?.recovery_s;
                 found(
                     recovery.is_some_and(|after| after <= BACK_WITHIN_S),
-                    back(recovery),
+                    run.back(recovery),
                 )
             },
         ),
         promise(
-            format!("{BACKSTAY} sends at most {AMPLIFIES} attempts for each call"),
+            format!(
+                "{BACKSTAY} sends at most {AMPLIFIES} attempts for each call, during the fault too"
+            ),
             |run| {
-                let amplification = run.arm(BACKSTAY)?.amplification;
-                found(amplification <= AMPLIFIES, format!("{amplification:.2}"))
+                let arm = run.arm(BACKSTAY)?;
+                let (whole, during) = (arm.amplification, arm.amplification_during?);
+                found(
+                    whole <= AMPLIFIES && during <= AMPLIFIES,
+                    format!("{whole:.2}, and {during:.2} during it"),
+                )
             },
         ),
+        promise(
+            format!("{BUDGET_ONLY} sends no more during the fault than its budget allows"),
+            |run| {
+                let during = run.arm(BUDGET_ONLY)?.amplification_during?;
+                let budget = BudgetOptions::default();
+                let reserve = f64::from(budget.reserve()) / run.offered_per_s?;
+                let allowed = 1.0 + budget.share() + reserve;
+                found(
+                    during <= allowed + AT_THE_EDGE,
+                    format!("{during:.2} attempts for each call, {allowed:.2} allowed"),
+                )
+            },
+        ),
+    ]
+}
+
+/// What must be so for the run to prove anything.
+fn conditions() -> Vec<Rule> {
+    vec![
+        validity(
+            format!(
+                "{BUDGET_ONLY} repeats calls during the fault (if not, its budget had nothing to hold back)"
+            ),
+            |run| {
+                let during = run.arm(BUDGET_ONLY)?.amplification_during?;
+                found(
+                    during >= REPEATS,
+                    format!("{during:.2} attempts for each call"),
+                )
+            },
+        ),
+        must_run(NONE),
         must_run(BACKSTAY),
         must_run(ARTICLE_RETRY),
         validity(
             format!("{ARTICLE_RETRY} never recovers (if it does, the fault was too weak)"),
             |run| {
                 let recovery = run.arm(ARTICLE_RETRY)?.recovery_s;
-                found(recovery.is_none(), back(recovery))
+                found(recovery.is_none(), run.back(recovery))
             },
         ),
         validity("the fault slows services of every arm".to_owned(), |run| {
@@ -188,7 +242,7 @@ fn rules() -> Vec<Rule> {
         validity(
             format!("the watch lasts at least {SHORTEST_WATCH_S} s"),
             |run| {
-                let watch = (run.length_s - run.fault?.until_s).max(0.0);
+                let watch = run.watched_s();
                 found(watch >= SHORTEST_WATCH_S, format!("{watch:.0} s"))
             },
         ),
@@ -196,19 +250,10 @@ fn rules() -> Vec<Rule> {
     ]
 }
 
-fn back(recovery_s: Option<f64>) -> String {
-    recovery_s.map_or_else(
-        || "never".to_owned(),
-        |seconds| format!("after {seconds:.1} s"),
-    )
-}
-
 /// The run in a sentence, from the arms a reader asks about first.
 fn headline(measured: &Measured) -> String {
-    let watched = measured
-        .fault
-        .map_or(0.0, |fault| measured.length_s - fault.until_s);
-    if watched < 1.0 {
+    let watched = measured.watched_s();
+    if watched < RECOVERED_WINDOW.as_secs_f64() {
         return "The run ended before anybody could recover.".to_owned();
     }
     let offered = measured.offered_per_s.unwrap_or_default();
@@ -220,7 +265,7 @@ fn headline(measured: &Measured) -> String {
             let kept = format!("{} kept {during:.0}/s during it", arm.name);
             match arm.recovery_s {
                 Some(seconds) => format!("{kept} and was back after {seconds:.1} s"),
-                None => format!("{kept} and is still down"),
+                None => format!("{kept} and was not back in {watched:.0} s"),
             }
         })
         .collect();

@@ -51,6 +51,10 @@ fn summarise(running: &Running, plan: &Plan, length: Duration) -> ArmReport {
     let rate = |span| measure::goodput(&entries, &cut(span)).map(rounded);
     let counted = measure::within(&entries, &cut(plan.counted()));
     let quantile = |share| measure::quantile(counted, share).map(millis);
+    let lost_quantiles = [("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999)]
+        .into_iter()
+        .filter(|(_, share)| quantile(*share).is_none() && !counted.is_empty())
+        .map(|(name, _)| name);
     let attempts = running.work.arrived_by_second();
     let during = cut(plan.during());
     let recovery = plan
@@ -79,6 +83,7 @@ fn summarise(running: &Running, plan: &Plan, length: Duration) -> ArmReport {
         p50_ms: quantile(0.5),
         p99_ms: quantile(0.99),
         p999_ms: quantile(0.999),
+        lost_quantiles: lost_quantiles.collect(),
         cpu_us_per_call: None,
         openings: running.client.openings(),
         sheds: running.client.sheds(),

@@ -70,12 +70,12 @@ pub(crate) struct ArmReport {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) goodput: Goodput,
-    /// From the end of the fault to the start of the first 5 s at 95 % of offered; none for never.
+    /// From the end of the fault to the start of the first 5 s at 95 % of offered; none when the watch saw none.
     pub(crate) recovery_s: Option<f64>,
     /// Attempts that reached the server, for each call.
     pub(crate) amplification: f64,
     pub(crate) amplification_during: Option<f64>,
-    /// Services finished after the caller had left.
+    /// Services begun whose caller had left before the end.
     pub(crate) wasted: u64,
     /// Calls that never got an answer.
     pub(crate) lost: usize,
@@ -84,14 +84,16 @@ pub(crate) struct ArmReport {
     pub(crate) calls: usize,
     /// Services slowed by the fault: the witness that it bit.
     pub(crate) slowed: u64,
-    /// Quantiles of all offered calls; none, which is written as the deadline, where the quantile falls on a lost
-    /// call: it took at least that long.
+    /// Quantiles of all offered calls; none where the quantile falls on a lost call. That is written as the
+    /// deadline, so that each is a number, and said in `lost_quantiles`.
     #[serde(serialize_with = "or_deadline")]
     pub(crate) p50_ms: Option<f64>,
     #[serde(serialize_with = "or_deadline")]
     pub(crate) p99_ms: Option<f64>,
     #[serde(serialize_with = "or_deadline")]
     pub(crate) p999_ms: Option<f64>,
+    /// Which of the quantiles fall on a lost call, by name.
+    pub(crate) lost_quantiles: Vec<&'static str>,
     /// Processor time of client, server and generator together, where arms run one by one.
     pub(crate) cpu_us_per_call: Option<f64>,
     pub(crate) openings: Option<u64>,
@@ -117,6 +119,20 @@ pub(crate) struct Series {
 }
 
 impl Measured {
+    /// How long the run was watched after the fault.
+    pub(crate) fn watched_s(&self) -> f64 {
+        self.fault
+            .map_or(0.0, |fault| (self.length_s - fault.until_s).max(0.0))
+    }
+
+    /// When an arm was back; one that was not may have needed longer than the watch.
+    pub(crate) fn back(&self, recovery_s: Option<f64>) -> String {
+        recovery_s.map_or_else(
+            || format!("not in {:.0} s", self.watched_s()),
+            |seconds| format!("{seconds:.1} s"),
+        )
+    }
+
     pub(crate) fn arm(&self, name: &str) -> Option<&ArmReport> {
         self.arms.iter().find(|arm| arm.name == name)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{ArmReport, Report};
+use super::{ArmReport, Measured, Report};
 
 const COLUMNS: [&str; 11] = [
     "arm", "before", "during", "after", "back", "load x", "wasted", "lost", "p50", "p99", "p99.9",
@@ -29,8 +29,7 @@ pub(crate) fn render(report: &Report) -> String {
         text.push_str("partial: the run ended before its time\n");
     }
     text.push('\n');
-    let had_fault = measured.fault.is_some();
-    let rows = measured.arms.iter().map(|arm| cells(arm, had_fault));
+    let rows = measured.arms.iter().map(|arm| cells(arm, measured));
     align(&mut text, rows.collect());
     for arm in &measured.arms {
         if let Some(cpu) = arm.cpu_us_per_call {
@@ -49,6 +48,7 @@ pub(crate) fn render(report: &Report) -> String {
         "\nbefore, during and after the fault: calls answered within the deadline, a second.\n\
          back: from the end of the fault to the first 5 s at 95 % of offered.\n\
          load x: attempts that reached the server, for each call.\n\
+         wasted: services begun whose caller had left before the end.\n\
          p50 .. p99.9: ms, of all offered calls; \"lost\" where it falls on a call without an \
          answer.\n\n",
     );
@@ -80,10 +80,9 @@ fn align(text: &mut String, rows: Vec<[String; COLUMNS.len()]>) {
     }
 }
 
-fn cells(arm: &ArmReport, had_fault: bool) -> [String; COLUMNS.len()] {
-    let recovery = match arm.recovery_s {
-        Some(seconds) => format!("{seconds:.1} s"),
-        None if had_fault => "never".to_owned(),
+fn cells(arm: &ArmReport, measured: &Measured) -> [String; COLUMNS.len()] {
+    let recovery = match measured.fault {
+        Some(_) => measured.back(arm.recovery_s),
         None => "-".to_owned(),
     };
     let quantile = |value: Option<f64>| {

@@ -5,7 +5,7 @@ mod prometheus;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -17,6 +17,27 @@ fn lab() -> Command {
 
 fn run(arguments: &[&str]) -> Output {
     lab().args(arguments).output().expect("the binary starts")
+}
+
+/// A run under way, which does not outlive its test.
+struct Started(Child);
+
+impl Started {
+    fn new(command: &mut Command) -> Self {
+        Self(command.stdout(Stdio::piped()).spawn().expect("it starts"))
+    }
+
+    fn interrupt(&self) {
+        kill_process(Pid::from_child(&self.0), Signal::INT).expect("it runs");
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn complaint(output: &Output) -> String {
@@ -36,6 +57,7 @@ fn list_names_experiments_and_arms() {
         "none",
         "article-retry",
         "bounded-queue",
+        "backstay-no-attempt-timeout  ",
     ] {
         assert!(text.contains(name), "{name}");
     }
@@ -66,18 +88,17 @@ fn an_unwritable_folder_is_refused_before_the_run() {
 #[test]
 fn an_interrupted_run_leaves_a_partial_report() {
     let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("interrupted");
-    let mut child = lab()
-        .args(["run", "overload", "--arms", "none", "--out"])
-        .arg(&out)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut child = Started::new(
+        lab()
+            .args(["run", "overload", "--arms", "none", "--out"])
+            .arg(&out),
+    );
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
     // The first words after the capacity is known: the load begins.
     assert!(lines.any(|line| line.unwrap().starts_with("capacity ")));
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    child.interrupt();
     lines.for_each(drop);
-    assert_eq!(child.wait().unwrap().code(), Some(2));
+    assert_eq!(child.0.wait().unwrap().code(), Some(2));
 
     let report = std::fs::read_to_string(out.join("overload/report.json")).unwrap();
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
@@ -125,14 +146,13 @@ fn metrics_are_served_on_the_loopback_address_only() {
 #[test]
 fn a_run_can_be_scraped() {
     let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("scraped");
-    let mut child = lab()
-        .args(["run", "overload", "--arms", "none,backstay,budget-only"])
-        .args(["--metrics", "127.0.0.1:0", "--out"])
-        .arg(&out)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap())
+    let mut child = Started::new(
+        lab()
+            .args(["run", "overload", "--arms", "none,backstay,budget-only"])
+            .args(["--metrics", "127.0.0.1:0", "--out"])
+            .arg(&out),
+    );
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap())
         .lines()
         .map(|line| line.expect("plain text"));
     let address = lines
@@ -145,9 +165,9 @@ fn a_run_can_be_scraped() {
     // The first line of progress: by now each arm has had answers.
     assert!(lines.any(|line| line.contains("  backstay ")));
     let text = scrape(&address);
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    child.interrupt();
     lines.for_each(drop);
-    assert_eq!(child.wait().unwrap().code(), Some(2));
+    assert_eq!(child.0.wait().unwrap().code(), Some(2));
 
     let page = Page::read(&text).unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
     for (name, labels) in [

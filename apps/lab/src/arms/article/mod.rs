@@ -93,7 +93,7 @@ pub(crate) const HEDGE: Arm = Arm {
 fn parts(site: &Site, client: Arc<dyn Client>) -> Parts {
     Parts {
         client,
-        server: router(&site.work, Handler::Naive),
+        server: router(&site.work, Handler::GoesOn),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Well-known libraries as real crates, with what their documentation recommends.
 //!
-//! Only the times are ours, because no library knows the caller's deadline. The server is naive,
-//! as in the article's arms, so only the client differs.
+//! Only the times are ours, because no library knows the caller's deadline. The server is
+//! that of backstay's arms without admission: a library for clients brings none.
 
 mod seatbelt;
 mod tower_resilience;
@@ -22,7 +22,7 @@ use crate::engine::server::{Handler, router};
 fn parts(site: &Site, client: impl Client + 'static) -> Parts {
     Parts {
         client: Arc::new(client),
-        server: router(&site.work, Handler::Naive),
+        server: router(&site.work, Handler::Inline),
     }
 }
 

@@ -18,6 +18,7 @@ fn good() -> Measured {
         },
         recovery_s,
         amplification: 1.0,
+        amplification_during: Some(1.0),
         slowed: 1,
         ..ArmReport::default()
     };
@@ -36,6 +37,10 @@ fn good() -> Measured {
             arm(NONE, 10.0, Some(10.0)),
             arm(ARTICLE_RETRY, 15.0, None),
             arm(BACKSTAY, 190.0, Some(0.3)),
+            ArmReport {
+                amplification_during: Some(1.1),
+                ..arm(BUDGET_ONLY, 13.0, Some(13.0))
+            },
         ],
         ..Measured::default()
     }
@@ -55,16 +60,18 @@ fn verdict(spoil: impl FnOnce(&mut Measured)) -> (Verdict, Vec<String>) {
 fn a_run_that_keeps_every_promise_passes() {
     let (verdict, reasons) = verdict(|_| {});
     assert_eq!(verdict, Verdict::Pass);
-    assert_eq!(reasons.len(), 3);
+    assert_eq!(reasons.len(), 4);
 }
 
 #[test]
 fn each_broken_promise_fails_the_run() {
-    let spoils: [Spoil; 4] = [
+    let spoils: [Spoil; 6] = [
         |run| run.arms[2].goodput.during = Some(179.0),
         |run| run.arms[2].recovery_s = Some(1.1),
         |run| run.arms[2].recovery_s = None,
         |run| run.arms[2].amplification = 1.11,
+        |run| run.arms[2].amplification_during = Some(1.11),
+        |run| run.arms[3].amplification_during = Some(1.3),
     ];
     for spoil in spoils {
         let (verdict, reasons) = verdict(spoil);
@@ -110,7 +117,7 @@ fn the_headline_says_who_is_down_and_who_is_back() {
     let text = headline(&good());
     assert!(text.starts_with("The fault ended 50 s ago."), "{text}");
     assert!(
-        text.contains("article-retry kept 15/s during it and is still down"),
+        text.contains("article-retry kept 15/s during it and was not back in 50 s"),
         "{text}"
     );
     assert!(
@@ -169,9 +176,6 @@ async fn a_short_run_reports_every_arm() {
     for arm in arms {
         let name = &arm["name"];
         assert!(arm["calls"].as_u64().unwrap() > 0, "{name}");
-        // On a machine without time to spare an arm with a breaker may send nothing during the fault.
-        let least = u64::from(name == "none");
-        assert!(arm["slowed"].as_u64().unwrap() >= least, "{name}");
         assert!(arm["amplification"].is_number(), "{name}");
         assert!(
             arm["recovery_s"].is_null(),
@@ -190,7 +194,8 @@ async fn a_short_run_reports_every_arm() {
         for key in ["p50_ms", "p99_ms", "p999_ms"] {
             assert!(arm[key].is_number(), "{name}, {key}");
         }
-        for key in ["wasted", "lost"] {
+        assert!(arm["lost_quantiles"].is_array(), "{name}");
+        for key in ["wasted", "lost", "slowed"] {
             assert!(arm[key].is_u64(), "{name}, {key}");
         }
     }

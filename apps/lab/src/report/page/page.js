@@ -143,8 +143,7 @@ function charts() {
 }
 
 const number = (value, digits = 0) => (value === null || value === undefined ? "-" : value.toFixed(digits));
-// A quantile that falls on a lost call stands in the report as the deadline.
-const quantile = (value) => millis(value === report.deadline_ms ? null : value);
+const quantile = (arm, name) => millis(arm.lost_quantiles.includes(name) ? null : arm[name]);
 const millis = (value) => (value === null || value === undefined ? "lost" : `${value.toFixed(0)} ms`);
 
 function element(parent, name, text, className) {
@@ -206,11 +205,12 @@ function tables() {
     "load x", "wasted", "late", "lost", "p50", "p99", "p99.9", ...(healthy ? ["us/call", "openings", "sheds"] : [])], "th");
   for (const arm of report.arms) {
     const { before, during, after } = arm.goodput;
-    const recovery = arm.recovery_s === null ? "never" : `${arm.recovery_s.toFixed(1)} s`;
+    const watched = report.fault ? Math.max(0, report.length_s - report.fault.until_s) : 0;
+    const recovery = arm.recovery_s === null ? `not in ${watched.toFixed(0)} s` : `${arm.recovery_s.toFixed(1)} s`;
     row(byId("numbers"), [arm.name,
       ...(report.fault ? [number(before), number(during), number(after), recovery] : [number(before, 1)]),
       number(arm.amplification, 2), arm.wasted, arm.late, arm.lost,
-      quantile(arm.p50_ms), quantile(arm.p99_ms), quantile(arm.p999_ms),
+      quantile(arm, "p50_ms"), quantile(arm, "p99_ms"), quantile(arm, "p999_ms"),
       ...(healthy ? [number(arm.cpu_us_per_call), number(arm.openings), number(arm.sheds)] : [])], "td");
   }
   for (const arm of report.arms) row(byId("about"), [arm.name, arm.about], "td");
