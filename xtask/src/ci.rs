@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::cargo::{self, Workspace};
-use crate::{loom, test, tidy};
+use crate::{loom, servers, test, tidy};
 
 /// What is installed where there is none; one that is there is used as it is.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
@@ -99,7 +99,7 @@ impl Step {
             ),
             Step::Features => each_feature_alone(workspace),
             Step::Test => {
-                if test::run(workspace)? != ExitCode::SUCCESS {
+                if test::run(workspace, &servers::Args::default())? != ExitCode::SUCCESS {
                     bail!("a test failed");
                 }
                 Ok(())

@@ -4,7 +4,10 @@
 mod bench;
 mod cargo;
 mod ci;
+mod group;
+mod interrupt;
 mod loom;
+mod servers;
 mod test;
 mod tidy;
 
@@ -27,7 +30,9 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// Run every test, doc tests included; the last line is `N passed, N failed`.
-    Test,
+    Test(servers::Args),
+    /// Start the servers that tests talk to, print how to reach them, and stay until Ctrl-C.
+    Servers(servers::Args),
     /// Run the lock-free parts under loom's model checker.
     Loom,
     /// Check the conventions no compiler knows.
@@ -52,7 +57,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     let workspace = Workspace::read()?;
     match command {
-        Command::Test => return test::run(&workspace),
+        Command::Test(args) => return test::run(&workspace, &args),
+        Command::Servers(args) => servers::run(&args)?,
         Command::Bench { args } => return bench::run(&workspace, &args),
         Command::Loom => loom::run(&workspace)?,
         Command::Tidy => tidy::run(&workspace)?,

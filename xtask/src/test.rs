@@ -6,16 +6,24 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context, Result};
 
 use crate::cargo::Workspace;
+use crate::group::Group;
+use crate::interrupt::Interrupt;
+use crate::servers::{self, Servers};
 
-/// Runs the tests, shows what they print and ends with `N passed, N failed`.
-pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
-    let mut child = workspace
-        .cargo()
+/// Starts the servers, runs the tests, shows what they print and ends with `N passed, N failed`.
+pub(crate) fn run(workspace: &Workspace, args: &servers::Args) -> Result<ExitCode> {
+    let interrupt = Interrupt::watch()?;
+    let servers = Servers::start(args, &interrupt)?;
+    let group = Group::new(None)?;
+    let mut command = workspace.cargo();
+    command
         .args(["test", "--workspace", "--all-features", "--no-fail-fast"])
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start cargo test")?;
+        .stdout(Stdio::piped());
+    servers.tell(group.adopt(&mut command));
+    let _forward = interrupt.forward_to(&group);
+    let mut child = command.spawn().context("cannot start cargo test")?;
+    interrupt.check()?;
 
     let mut count = Count::default();
     if let Some(stdout) = child.stdout.take() {
@@ -24,6 +32,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     if !child.wait()?.success() {
         // A test binary that did not compile, or died, prints no result line of its own.
         count.failed = count.failed.max(1);
+    }
+    interrupt.check()?;
+    if let Some(skipped) = servers.skipped() {
+        println!("{skipped}");
     }
     println!("{} passed, {} failed", count.passed, count.failed);
     Ok(if count.failed == 0 {
