@@ -12,6 +12,7 @@ mod common;
 #[cfg(feature = "config")]
 mod config;
 mod deadline;
+mod errors;
 mod every_poll;
 mod explain;
 mod fallback;
