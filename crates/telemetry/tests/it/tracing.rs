@@ -1,6 +1,7 @@
+use std::io;
 use std::time::Duration;
 
-use backstay_call::{Event, EventKind, Listener};
+use backstay_call::{Event, EventKind, Listener, Pipeline};
 use backstay_telemetry::TracingListener;
 
 use crate::hear::events;
@@ -60,6 +61,34 @@ fn every_kind_of_event_is_told() {
         assert_ne!(heard[0].name, "backstay.other", "{kind:?}");
         assert!(heard[0].fields.contains("=payments"), "{kind:?}");
     }
+}
+
+/// TEL-2: an event belongs to the trace of the work around the call.
+#[test]
+fn an_event_stands_in_the_span_around() {
+    let heard = events(|| {
+        let request = tracing::info_span!("request");
+        request.in_scope(|| story::tell(TracingListener::new()));
+    });
+    assert!(heard.len() > 20);
+    assert!(heard.iter().all(|heard| heard.span == Some("request")));
+}
+
+/// TEL-2: neither a key nor the text of an error is told, not even of a key that is refused.
+#[test]
+fn nothing_that_a_caller_sends_is_told() {
+    let payments = Pipeline::builder("payments").listener(TracingListener::new());
+    let payments = payments.build().expect("the defaults are right");
+    let calls = async {
+        for key in ["secret", "secret\n"] {
+            let op = async |_| Err::<(), _>(io::Error::other("secret"));
+            let error = payments.call_keyed(key, op).await;
+            assert!(error.is_err_and(|error| format!("{error:?}").contains("secret")));
+        }
+    };
+    let heard = events(|| story::on_paused_time(calls));
+    assert!(heard.len() > 4);
+    assert!(heard.iter().all(|heard| !heard.fields.contains("secret")));
 }
 
 /// TEL-2: times are whole microseconds.
