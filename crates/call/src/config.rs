@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use backstay_core::Invalid;
@@ -40,11 +41,11 @@ pub struct Config {
 }
 
 /// Why a configuration can't be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("{file}: can't be read")]
+    #[error("{file}: can't be read: {source}")]
     Unreadable {
         /// Which file.
         file: String,
@@ -86,6 +87,13 @@ pub enum ConfigError {
         /// The names it has.
         known: Vec<String>,
     },
+}
+
+/// As for people: it is what `main` prints.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 #[derive(Deserialize)]

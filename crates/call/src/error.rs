@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_core::breaker::Phase;
@@ -12,6 +13,7 @@ use crate::policy::Policy;
 /// A call that failed: why, what it may have done, and what was tried.
 #[derive(Debug)]
 pub struct CallError<E> {
+    pub(crate) pipeline: Arc<str>,
     pub(crate) reason: Reason<E>,
     pub(crate) stop: Stop,
     pub(crate) effect: Effect,
@@ -119,6 +121,11 @@ impl Stop {
 }
 
 impl<E> CallError<E> {
+    /// The name of the pipeline whose call failed.
+    pub fn pipeline(&self) -> &str {
+        &self.pipeline
+    }
+
     /// What the call ended with.
     pub fn reason(&self) -> &Reason<E> {
         &self.reason
@@ -181,19 +188,19 @@ impl<E> CallError<E> {
 
 impl<E> fmt::Display for CallError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (pipeline, stop) = (&self.pipeline, self.stop.name());
+        let what = match &self.reason {
+            Reason::Operation(_) => "failed",
+            Reason::TimedOut => "timed out",
+            // Nothing was sent, so there are no attempts to count.
+            Reason::Rejected(rejected) => return write!(f, "{pipeline}: {rejected}"),
+        };
         let attempts = self.attempts.len();
         let s = if attempts == 1 { "" } else { "s" };
-        let stop = self.stop.name();
-        match &self.reason {
-            Reason::Operation(_) => {
-                write!(
-                    f,
-                    "the operation failed after {attempts} attempt{s}, stopped by {stop}"
-                )
-            }
-            Reason::TimedOut => write!(f, "timed out after {attempts} attempt{s}"),
-            Reason::Rejected(rejected) => rejected.fmt(f),
-        }
+        write!(
+            f,
+            "{pipeline}: {what} after {attempts} attempt{s} (stop: {stop})"
+        )
     }
 }
 

@@ -22,7 +22,8 @@ use crate::turn::wake;
 /// calls run.
 #[derive(Debug)]
 pub struct Inner {
-    pub(crate) name: Box<str>,
+    /// Shared with the errors of its calls.
+    pub(crate) name: Arc<str>,
     pub(crate) plan: SharedPlan,
     pub(crate) circuit: Circuit,
     pub(crate) gate: Gate<Waker>,
@@ -37,7 +38,7 @@ pub struct Inner {
 
 impl Inner {
     pub(crate) fn new(
-        name: Box<str>,
+        name: Arc<str>,
         settings: Settings,
         shared_budget: Option<Budget>,
         listeners: Listeners,

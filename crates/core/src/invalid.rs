@@ -1,7 +1,7 @@
 use std::fmt;
 
 /// An option that can't be used: the field, the value given and what is allowed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} = {value}: {limit}")]
 #[non_exhaustive]
 pub struct Invalid {
@@ -11,6 +11,13 @@ pub struct Invalid {
     pub value: String,
     /// What is allowed, or the relation that was broken.
     pub limit: String,
+}
+
+/// As for people: it is what `main` prints, and holds all three.
+impl fmt::Debug for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Invalid {

@@ -43,7 +43,7 @@ impl Listener for TracingListener {
                 tell!(DEBUG: "backstay.call.queued", pipeline = name, "call waits for a place");
             }
             EventKind::Unqueued { waited } => {
-                tell!(DEBUG: "backstay.call.unqueued", pipeline = name, waited_ms = ms(waited), "call got its place");
+                tell!(DEBUG: "backstay.call.unqueued", pipeline = name, waited_us = us(waited), "call got its place");
             }
             EventKind::AttemptStarted { number, hedge } => {
                 if hedge {
@@ -62,11 +62,11 @@ impl Listener for TracingListener {
                 let (outcome, effect) = (names::outcome(outcome), names::effect(effect));
                 tell!(
                     TRACE: "backstay.attempt.ended",
-                    pipeline = name, number, hedge, outcome, effect, took_ms = ms(took), "attempt ended"
+                    pipeline = name, number, hedge, outcome, effect, took_us = us(took), "attempt ended"
                 );
             }
             EventKind::RetryScheduled { number, wait } => {
-                tell!(DEBUG: "backstay.retry.scheduled", pipeline = name, number, wait_ms = ms(wait), "retry waits");
+                tell!(DEBUG: "backstay.retry.scheduled", pipeline = name, number, wait_us = us(wait), "retry waits");
             }
             EventKind::HedgeSuppressed { by } => {
                 tell!(DEBUG: "backstay.hedge.suppressed", pipeline = name, by = by.name(), "hedge not sent");
@@ -83,21 +83,21 @@ impl Listener for TracingListener {
                 attempts,
                 took,
             } => {
-                let (stop, took_ms) = (stop.name(), ms(took));
+                let (stop, took_us) = (stop.name(), us(took));
                 if succeeded {
                     tell!(
                         TRACE: "backstay.call.ended",
-                        pipeline = name, succeeded, stop, attempts, took_ms, "call succeeded"
+                        pipeline = name, succeeded, stop, attempts, took_us, "call succeeded"
                     );
                 } else {
                     tell!(
                         DEBUG: "backstay.call.ended",
-                        pipeline = name, succeeded, stop, attempts, took_ms, "call failed"
+                        pipeline = name, succeeded, stop, attempts, took_us, "call failed"
                     );
                 }
             }
             EventKind::CallDropped { attempts, took } => {
-                tell!(DEBUG: "backstay.call.dropped", pipeline = name, attempts, took_ms = ms(took), "call dropped");
+                tell!(DEBUG: "backstay.call.dropped", pipeline = name, attempts, took_us = us(took), "call dropped");
             }
             EventKind::Breaker(transition) => on_transition(name, transition),
             EventKind::BreakerControl(control) => {
@@ -108,17 +108,17 @@ impl Listener for TracingListener {
                 tell!(INFO: "backstay.reconfigured", pipeline = name, "options replaced");
             }
             EventKind::Admitted { waited } => {
-                tell!(TRACE: "backstay.admission.admitted", admission = name, waited_ms = ms(waited), "request let in");
+                tell!(TRACE: "backstay.admission.admitted", admission = name, waited_us = us(waited), "request let in");
             }
             EventKind::Shed { reason } => {
                 tell!(DEBUG: "backstay.admission.shed", admission = name, reason = reason.name(), "request shed");
             }
             EventKind::Handled { end, took } => {
-                let (end, took_ms, answered) = (end.name(), ms(took), end == HandlerEnd::Answered);
+                let (end, took_us, answered) = (end.name(), us(took), end == HandlerEnd::Answered);
                 if answered {
-                    tell!(TRACE: "backstay.admission.handled", admission = name, end, took_ms, "handler answered");
+                    tell!(TRACE: "backstay.admission.handled", admission = name, end, took_us, "handler answered");
                 } else {
-                    tell!(DEBUG: "backstay.admission.handled", admission = name, end, took_ms, "handler given up");
+                    tell!(DEBUG: "backstay.admission.handled", admission = name, end, took_us, "handler given up");
                 }
             }
             // Of a newer `backstay-call`. It holds no user data either.
@@ -155,6 +155,7 @@ const fn counts(cause: Cause) -> (Option<u64>, Option<u64>) {
     }
 }
 
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
+/// Whole numbers: a fraction of a millisecond is much to some, and its digits are noise.
+fn us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -134,7 +134,7 @@ impl PipelineBuilder {
             ));
         }
         self.settings.off.append(&mut self.without);
-        let name = self.name.into_boxed_str();
+        let name = self.name.into();
         let inner = Inner::new(name, self.settings, self.shared_budget, self.listeners)?;
         Ok(Pipeline {
             inner: Arc::new(inner),

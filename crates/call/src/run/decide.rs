@@ -1,5 +1,6 @@
 //! What a call does when it can't simply go on: queue, repeat, hedge, give up.
 
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -102,6 +103,7 @@ pub(super) fn conclude<Fut, T, E>(
         (Some(Last::TimedOut) | None, _) => Reason::TimedOut,
     };
     Err(CallError {
+        pipeline: Arc::clone(&inner.name),
         reason,
         stop,
         effect,

@@ -12,6 +12,7 @@ mod common;
 #[cfg(feature = "config")]
 mod config;
 mod deadline;
+mod errors;
 mod every_poll;
 mod explain;
 mod fallback;
@@ -20,6 +21,7 @@ mod hedge;
 mod http;
 #[cfg(feature = "http")]
 mod http_class;
+mod must_not_compile;
 mod observe;
 mod own_rejections;
 mod panics;

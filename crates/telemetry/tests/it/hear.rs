@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
 /// One `tracing` event.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub(crate) struct Heard {
     pub(crate) target: String,
     pub(crate) name: &'static str,
     pub(crate) level: String,
+    /// The span that it stands in.
+    pub(crate) span: Option<&'static str>,
     /// The fields that the event may have, but the message.
     pub(crate) declared: Vec<&'static str>,
     /// The fields that it has, as `key=value`, but the message.
@@ -37,8 +40,8 @@ impl Visit for Text {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Ear {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Ear {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Text(String::new());
         event.record(&mut fields);
         let metadata = event.metadata();
@@ -47,6 +50,7 @@ impl<S: Subscriber> Layer<S> for Ear {
             target: metadata.target().to_owned(),
             name: metadata.name(),
             level: metadata.level().to_string(),
+            span: context.event_span(event).map(|span| span.name()),
             declared: declared.filter(|name| *name != "message").collect(),
             fields: fields.0,
         };

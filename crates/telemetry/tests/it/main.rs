@@ -6,3 +6,5 @@ mod page;
 mod samples;
 mod story;
 mod tracing;
+mod transitions;
+mod words;

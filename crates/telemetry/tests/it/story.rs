@@ -16,12 +16,7 @@ pub(crate) fn tell(listener: impl Listener) {
         .listener(listener)
         .build()
         .expect("the options are right");
-    let runtime = Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    on_paused_time(async {
         one_success(&payments).await;
         one_retry(&payments).await;
         for _ in 0..3 {
@@ -33,6 +28,15 @@ pub(crate) fn tell(listener: impl Listener) {
         one_success(&payments).await;
         one_success(&payments).await;
     });
+}
+
+pub(crate) fn on_paused_time(work: impl Future<Output = ()>) {
+    Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+        .block_on(work);
 }
 
 async fn one_success(payments: &Pipeline) {
