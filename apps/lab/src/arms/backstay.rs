@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
+use backstay::event::Shed;
 use backstay::telemetry::MetricsListener;
 use backstay::{
     Admission, Bulkhead, Classified, Event, EventKind, Hedge, HttpClassifier, Phase, Pipeline,
@@ -249,6 +250,10 @@ impl Counts {
             EventKind::Breaker(change) if change.to == Phase::Open => {
                 self.openings.fetch_add(1, Relaxed);
             }
+            // A hedge's loser hangs up: it was not refused.
+            EventKind::Shed {
+                reason: Shed::CallerGone,
+            } => {}
             EventKind::Rejected { .. } | EventKind::Shed { .. } => {
                 self.sheds.fetch_add(1, Relaxed);
             }
