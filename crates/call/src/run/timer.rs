@@ -19,8 +19,8 @@ pin_project! {
     }
 }
 
-/// When a timer has fired, our clock is at most this far behind, or it was set back meanwhile.
-const DRIFT: Duration = Duration::from_secs(10);
+/// As far as a timer is ever set. Timers do not take the end of time.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Timer {
     pub(crate) const fn new() -> Self {
@@ -36,18 +36,16 @@ impl Timer {
         if at == Moment::NEVER {
             return Poll::Pending;
         }
-        let mut fired = false;
+        let mut fired = None;
         loop {
             if *this.set_to != at || this.sleep.is_none() {
-                let mut now = clock::now();
-                if fired && at.since(now) > DRIFT {
-                    now = clock::distrust_counter();
-                }
+                let now = fired.map_or_else(clock::now, clock::fired);
                 if now >= at {
                     return Poll::Ready(now);
                 }
-                let instant = clock::instant(at, now);
-                *this.set_to = at;
+                let due = at.min(now.plus(FAR));
+                let instant = clock::instant(due, now);
+                *this.set_to = due;
                 match this.sleep.as_mut().as_pin_mut() {
                     Some(sleep) => sleep.reset(instant),
                     None => this.sleep.set(Some(sleep_until(instant))),
@@ -60,8 +58,7 @@ impl Timer {
                 return Poll::Pending;
             }
             // A timer is set for a year at most, and its clock may run a little apart from ours: look again.
-            *this.set_to = Moment::NEVER;
-            fired = true;
+            fired = Some(std::mem::replace(this.set_to, Moment::NEVER));
         }
     }
 }
