@@ -11,7 +11,7 @@ use crate::error::{Rejected, Stop};
 use crate::event::EventKind;
 use crate::inner::Inner;
 use crate::key::Key;
-use crate::plan::{Plan, nanos};
+use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::settings::first_share;
 
@@ -300,28 +300,30 @@ impl State {
         } else {
             flight.start
         };
-        let took = now.since(start);
         if self.plan.on(Policy::Hedge) && tells_latency(outcome) {
-            inner.hedge.on_latency(took, now);
+            inner.hedge.on_latency(now.since(start), now);
         }
-        if self.plan.observes(Policy::AttemptTimeout) && nanos(took) > inner.plan.attempt_timeout()
+        if self.plan.observes(Policy::AttemptTimeout)
+            && now.nanos_since(start) > inner.plan.attempt_timeout()
         {
             inner.emit(EventKind::Observed {
                 policy: Policy::AttemptTimeout,
             });
         }
         let number = flight.number;
-        inner.emit(EventKind::AttemptEnded {
-            number,
-            hedge,
-            outcome,
-            effect,
-            took,
-        });
+        if !inner.listeners.is_empty() {
+            inner.emit(EventKind::AttemptEnded {
+                number,
+                hedge,
+                outcome,
+                effect,
+                took: now.since(start),
+            });
+        }
         AttemptRecord {
             number,
             started_after: start.since(self.start),
-            took,
+            took: now.since(start),
             waited: std::time::Duration::ZERO,
             outcome,
             effect,
@@ -344,7 +346,9 @@ impl State {
     #[cold]
     fn tell_end(&self, inner: &Inner, stop: Stop, now: Moment) {
         let took = now.since(self.start);
-        if self.plan.observes(Policy::Deadline) && nanos(took) > inner.plan.deadline() {
+        if self.plan.observes(Policy::Deadline)
+            && now.nanos_since(self.start) > inner.plan.deadline()
+        {
             inner.emit(EventKind::Observed {
                 policy: Policy::Deadline,
             });

@@ -184,7 +184,7 @@ impl Circuit {
             start,
             late,
         } = admission;
-        let became_slow = !late && nanos(now.since(start)) >= self.slow_after.load(Relaxed);
+        let became_slow = !late && now.nanos_since(start) >= self.slow_after.load(Relaxed);
         let end = match outcome {
             Outcome::Success => Some(End::Success),
             Outcome::Failure(Fault::Error) | Outcome::Abandoned(Abandoned::DeadlinePassed) => {

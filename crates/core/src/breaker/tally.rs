@@ -48,8 +48,8 @@ pub(super) enum Tally {
     },
 }
 
-/// Three ends in time, three late ends, and slow.
-const KINDS: usize = 7;
+/// Three ends in time, three late ends, slow, and one that makes them a power of two.
+const KINDS: usize = 8;
 const SLOW: usize = 6;
 
 impl Tally {
@@ -79,7 +79,7 @@ impl Tally {
     pub(super) fn counts(&self, generation: u64, tick: u64) -> Counts {
         match self {
             Self::Time(window) => {
-                let [s, f, o, late_s, late_f, late_o, slow] = window.sum(generation, tick);
+                let [s, f, o, late_s, late_f, late_o, slow, _] = window.sum(generation, tick);
                 let in_time = s + f + o;
                 Counts {
                     ended: in_time + late_s + late_f + late_o,

@@ -1,6 +1,6 @@
 use super::BudgetOptions;
 use crate::sync::{Mutex, lock};
-use crate::window::{BUCKETS, SLOTS, TimeWindow, slot};
+use crate::window::{BUCKETS, TimeWindow};
 use crate::{Invalid, Moment};
 
 const TICK_NANOS: u64 = 1_000_000_000;
@@ -64,7 +64,7 @@ struct Book {
     /// Earned tokens that are out.
     held: u64,
     /// Earned tokens whose attempts ended, by tick.
-    spent: [u64; SLOTS],
+    spent: [u64; BUCKETS as usize],
     /// Reserve tokens that are out.
     reserve_held: u64,
     /// Reserve tokens given out in this tick.
@@ -81,7 +81,7 @@ impl Ledger {
                 options,
                 tick: 0,
                 held: 0,
-                spent: [0; SLOTS],
+                spent: [0; BUCKETS as usize],
                 reserve_held: 0,
                 reserve_used: 0,
             }),
@@ -144,8 +144,8 @@ impl Ledger {
         book.advance(now);
         book.take_back(token.source);
         if token.source == Source::Earned {
-            let slot = slot(book.tick);
-            book.spent[slot] += 1;
+            let place = place(book.tick);
+            book.spent[place] += 1;
         }
     }
 
@@ -167,6 +167,11 @@ impl Ledger {
     }
 }
 
+/// Where a tick's spending lies.
+fn place(tick: u64) -> usize {
+    (tick % BUCKETS) as usize
+}
+
 impl Book {
     fn advance(&mut self, now: Moment) {
         let now = tick(now);
@@ -174,7 +179,7 @@ impl Book {
             return;
         }
         for passed in self.tick + 1..=now.min(self.tick + BUCKETS) {
-            self.spent[slot(passed)] = 0;
+            self.spent[place(passed)] = 0;
         }
         self.tick = now;
         self.reserve_used = 0;

@@ -11,12 +11,13 @@ pub(crate) use count::MAX_CALLS;
 pub use time::TimeWindow;
 
 /// Buckets of a time window. The window moves by whole buckets, so its age is exact to a tenth.
-pub const BUCKETS: u64 = SLOTS as u64;
-pub(crate) const SLOTS: usize = 10;
+pub const BUCKETS: u64 = 10;
+/// Places for them: a power of two, because finding the place is on the way of every call.
+const SLOTS: usize = 16;
 
-/// Where a tick's counts lie among [`BUCKETS`].
-pub(crate) fn slot(tick: u64) -> usize {
-    (tick % BUCKETS) as usize
+/// Where a tick's counts lie among [`SLOTS`].
+fn slot(tick: u64) -> usize {
+    (tick % SLOTS as u64) as usize
 }
 
 /// Whether `stored`, a wrapping number below `2^bits`, is ahead of `mine` by less than `reach`.
