@@ -64,7 +64,7 @@ struct Book {
     /// Earned tokens that are out.
     held: u64,
     /// Earned tokens whose attempts ended, by tick.
-    spent: [u64; BUCKETS as usize],
+    spent: [u64; TICKS],
     /// Reserve tokens that are out.
     reserve_held: u64,
     /// Reserve tokens given out in this tick.
@@ -81,7 +81,7 @@ impl Ledger {
                 options,
                 tick: 0,
                 held: 0,
-                spent: [0; BUCKETS as usize],
+                spent: [0; TICKS],
                 reserve_held: 0,
                 reserve_used: 0,
             }),
@@ -166,6 +166,10 @@ impl Ledger {
         self.calls.sum(0, tick)[0]
     }
 }
+
+/// As many as the window has [`BUCKETS`].
+const TICKS: usize = 10;
+const _: () = assert!(TICKS as u64 == BUCKETS);
 
 /// Where a tick's spending lies.
 fn place(tick: u64) -> usize {
