@@ -16,6 +16,10 @@ pub const BUCKETS: u64 = 10;
 const SLOTS: usize = 16;
 
 /// Where a tick's counts lie among [`SLOTS`].
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "it is smaller than the number of places"
+)]
 fn slot(tick: u64) -> usize {
     (tick % SLOTS as u64) as usize
 }
