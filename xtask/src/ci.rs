@@ -22,6 +22,8 @@ pub(crate) struct Args {
     /// Run just this step; may be repeated.
     #[arg(long, value_name = "STEP", conflicts_with = "skip")]
     only: Vec<Step>,
+    #[command(flatten)]
+    servers: servers::Args,
 }
 
 /// The steps, in the order they run: what fails in seconds comes first.
@@ -57,7 +59,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
             continue;
         }
         println!("\n== {step}");
-        let (result, took) = timed(|| step.run(workspace));
+        let (result, took) = timed(|| step.run(workspace, &args.servers));
         let word = if result.is_ok() { "ok" } else { "FAILED" };
         let line = format!("{step:<10} {word:<7} {:>6.1} s", took.as_secs_f64());
         println!("== {line}");
@@ -81,7 +83,7 @@ impl Args {
 }
 
 impl Step {
-    fn run(self, workspace: &Workspace) -> Result<()> {
+    fn run(self, workspace: &Workspace, servers: &servers::Args) -> Result<()> {
         let cargo = |args: &str| {
             let mut command = workspace.cargo();
             command.args(args.split(' '));
@@ -106,7 +108,7 @@ impl Step {
             ),
             Step::Features => each_feature_alone(workspace),
             Step::Test => {
-                if test::run(workspace, &servers::Args::default())? != ExitCode::SUCCESS {
+                if test::run(workspace, servers)? != ExitCode::SUCCESS {
                     bail!("a test failed");
                 }
                 Ok(())
@@ -178,6 +180,7 @@ mod tests {
         Args {
             skip: skip.to_vec(),
             only: only.to_vec(),
+            servers: servers::Args::default(),
         }
         .steps()
         .collect()

@@ -23,12 +23,15 @@ pub(crate) const SHIPPING_CLOCK: [&str; 4] = ["--package", "backstay", "--test",
 /// Starts the servers, runs the tests, shows what they print and ends with `N passed, N failed`.
 pub(crate) fn run(workspace: &Workspace, args: &servers::Args) -> Result<ExitCode> {
     let interrupt = Interrupt::watch()?;
-    let servers = Servers::start(args, &interrupt)?;
+    let servers = Servers::start(args.used_by_tests(), args, &interrupt)?;
     let mut sum = Count::default();
     for build in BUILDS {
         sum.add(&test(workspace, build, &servers, &interrupt)?);
     }
-    if let Some(skipped) = servers.skipped() {
+    let skipped = servers.skipped();
+    drop(servers);
+    interrupt.check()?;
+    if let Some(skipped) = skipped {
         println!("{skipped}");
     }
     println!("{} passed, {} failed", sum.passed, sum.failed);

@@ -22,7 +22,11 @@ const NO_START: &str = "#!/bin/sh\n\
 
 /// What a person would type.
 pub(super) fn advice(package: &str) -> String {
-    format!("apt-get install -y {package}")
+    if rustix::process::geteuid().is_root() {
+        format!("apt-get install -y {package}")
+    } else {
+        format!("sudo apt-get install -y {package}")
+    }
 }
 
 /// Whether we may and can install: root, on a system with apt-get.

@@ -30,11 +30,13 @@ pub(crate) struct Args {
 
 /// In the order they start.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum Server {
+pub(crate) enum Server {
     Postgres,
     Etcd,
     Nats,
 }
+
+const USED_BY_TESTS: &[Server] = &[];
 
 /// What tests read, and its value.
 type Variable = (&'static str, OsString);
@@ -60,7 +62,7 @@ pub(crate) struct Servers {
 /// `cargo xtask servers`: starts them, says how to reach them, and stops them at the first signal.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let interrupt = Interrupt::watch()?;
-    let servers = Servers::start(args, &interrupt)?;
+    let servers = Servers::start(args.servers(), args, &interrupt)?;
     for (name, value) in &servers.variables {
         println!("export {name}={}", quoted(&value.to_string_lossy()));
     }
@@ -71,9 +73,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 impl Servers {
     /// Starts all but those left out; what has started is stopped again if another fails.
-    pub(crate) fn start(args: &Args, interrupt: &Interrupt) -> Result<Self> {
+    pub(crate) fn start(
+        wanted: impl Iterator<Item = Server>,
+        args: &Args,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
         let mut programs = Vec::new();
-        for server in args.servers() {
+        for server in wanted {
             programs.push((server, server.find_or_install(interrupt)?));
         }
         let folder = Folder::new()?;
@@ -119,6 +125,12 @@ impl Servers {
 }
 
 impl Args {
+    /// What the tests of today talk to. Nobody has to have, or gets installed, what no test needs.
+    pub(crate) fn used_by_tests(&self) -> impl Iterator<Item = Server> {
+        self.servers()
+            .filter(|server| USED_BY_TESTS.contains(server))
+    }
+
     fn servers(&self) -> impl Iterator<Item = Server> {
         let all = Server::value_variants().iter().copied();
         all.filter(|server| !self.without.contains(server))
@@ -230,7 +242,8 @@ mod tests {
     fn the_summary_names_what_was_left_out() {
         let all = Server::value_variants();
         let interrupt = Interrupt::default();
-        let none = Servers::start(&args(all), &interrupt).unwrap();
+        let args = args(all);
+        let none = Servers::start(args.servers(), &args, &interrupt).unwrap();
         assert_eq!(
             none.skipped().unwrap(),
             "skipped by request: postgres, etcd, nats"

@@ -127,7 +127,10 @@ fn without(site: &Site, policy: Policy) -> anyhow::Result<Parts> {
 }
 
 fn protected(site: &Site, pipeline: PipelineBuilder, handler: Handler) -> anyhow::Result<Parts> {
-    let counts = Arc::<Counts>::default();
+    let counts = Arc::new(Counts {
+        hedges: site.arm == EVERYTHING.name,
+        ..Counts::default()
+    });
     let heard = counts.clone();
     let mut admission = Admission::builder()
         .name(site.arm)
@@ -242,6 +245,7 @@ impl Client for Protected {
 struct Counts {
     openings: AtomicU64,
     sheds: AtomicU64,
+    hedges: bool,
 }
 
 impl Counts {
@@ -250,10 +254,10 @@ impl Counts {
             EventKind::Breaker(change) if change.to == Phase::Open => {
                 self.openings.fetch_add(1, Relaxed);
             }
-            // A hedge's loser hangs up: it was not refused.
+            // The loser of a hedge hangs up: it was not refused.
             EventKind::Shed {
                 reason: Shed::CallerGone,
-            } => {}
+            } if self.hedges => {}
             EventKind::Rejected { .. } | EventKind::Shed { .. } => {
                 self.sheds.fetch_add(1, Relaxed);
             }

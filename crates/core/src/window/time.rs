@@ -159,7 +159,7 @@ mod tests {
         let window = TimeWindow::<1>::new();
         window.add(5, 100, 0);
         window.add(4, 100, 0);
-        window.add(5, 90, 0);
+        window.add(5, 100 - SLOTS as u64, 0);
         assert_eq!(window.sum(5, 100), [1]);
         window.add(6, 100, 0);
         assert_eq!(window.sum(6, 100), [1]);
@@ -177,7 +177,8 @@ mod tests {
     fn an_idle_cell_is_taken_over_after_a_long_time() {
         let window = TimeWindow::<1>::new();
         window.add(0, 3, 0);
-        let much_later = 3 + (TICK_MASK - LATEST) / 10 * 10;
+        let lap = SLOTS as u64;
+        let much_later = 3 + (TICK_MASK - LATEST) / lap * lap;
         window.add(0, much_later, 0);
         assert_eq!(window.sum(0, much_later), [1]);
     }

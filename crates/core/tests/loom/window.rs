@@ -26,6 +26,9 @@ fn time_window_adds_and_sum() {
     });
 }
 
+/// Tick 7 and this one have the same cell.
+const A_LAP_LATER: u64 = 7 + 16;
+
 /// CALL-6: three threads share two stripes, so two of them fight for one cell.
 #[test]
 fn time_window_shared_cell() {
@@ -33,11 +36,11 @@ fn time_window_shared_cell() {
         let window = Arc::new(TimeWindow::<1>::new());
         window.add(1, 7, 0);
         let one = spawn(&window, |window| window.add(1, 7, 0));
-        let two = spawn(&window, |window| window.add(1, 17, 0));
-        window.add(1, 17, 0);
+        let two = spawn(&window, |window| window.add(1, A_LAP_LATER, 0));
+        window.add(1, A_LAP_LATER, 0);
         one.join().expect("adds");
         two.join().expect("adds");
-        assert_eq!(window.sum(1, 17), [2]);
+        assert_eq!(window.sum(1, A_LAP_LATER), [2]);
     });
 }
 
