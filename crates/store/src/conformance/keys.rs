@@ -1,0 +1,138 @@
+use super::Subject;
+use crate::{Batch, CommitError, Conflict, Expected, Position, Put};
+
+/// STO-1: a put or delete happens at the revision it expects, and a conflict says which one the key has.
+pub async fn an_expected_revision_is_held_against_the_key(subject: &dyn Subject) {
+    let store = subject.open().await;
+    let put = |value: &'static str, expected: Expected<Position>| {
+        Batch::new().put("key", Put::new(value).expecting(expected))
+    };
+    let refused = store.commit(put("a", Position::new(1).into())).await;
+    let conflict = |expected, actual| {
+        Err(CommitError::Conflict(Conflict::Key {
+            key: "key".to_owned(),
+            expected,
+            actual,
+        }))
+    };
+    assert_eq!(refused, conflict(Expected::Exactly(Position::new(1)), None));
+    let first = store.commit(put("b", Expected::Absent)).await;
+    let first = first.expect("it is absent").revision("key");
+    assert!(first.is_some());
+    let refused = store.commit(put("c", Expected::Absent)).await;
+    assert_eq!(refused, conflict(Expected::Absent, first));
+    let at_first = Expected::Exactly(first.expect("a revision"));
+    let second = store.commit(put("", at_first)).await;
+    let second = second.expect("as expected").revision("key");
+    assert!(second > first);
+    let refused = store.commit(put("d", at_first)).await;
+    assert_eq!(refused, conflict(at_first, second));
+    let key = store.get("key").await.expect("a read").expect("the key");
+    assert_eq!((&key.value[..], Some(key.revision)), (&b""[..], second));
+
+    let refused = store.commit(Batch::new().delete("key", at_first)).await;
+    assert_eq!(refused, conflict(at_first, second));
+    let delete = Batch::new().delete("key", key.revision);
+    assert!(store.commit(delete).await.is_ok());
+    assert_eq!(store.get("key").await, Ok(None));
+    let refused = Batch::new().delete("key", key.revision);
+    assert_eq!(
+        store.commit(refused).await,
+        conflict(Expected::Exactly(key.revision), None)
+    );
+    assert!(store.commit(put("e", Expected::Absent)).await.is_ok());
+}
+
+/// The changes of a batch happen in their order.
+pub async fn a_key_changed_twice_in_a_batch_has_its_last_value(subject: &dyn Subject) {
+    let store = subject.open().await;
+    let batch = Batch::new()
+        .put("twice", "first")
+        .put("gone", "first")
+        .put("twice", "second")
+        .delete("gone", Expected::Any);
+    let commit = store.commit(batch).await.expect("a commit");
+    let twice = store.get("twice").await.expect("a read").expect("the key");
+    assert_eq!(&twice.value[..], b"second");
+    assert_eq!(commit.revision("twice"), Some(twice.revision));
+    assert_eq!(store.get("gone").await, Ok(None));
+    assert_eq!(commit.revision("gone"), None);
+}
+
+/// Keys are listed in the order of their bytes, and a prefix is taken as it stands.
+pub async fn keys_are_listed_by_prefix_in_pages(subject: &dyn Subject) {
+    let store = subject.open().await;
+    let keys = [
+        "a",
+        "a%",
+        "a%b",
+        "a_",
+        "a_/1",
+        "aa",
+        "ab",
+        "b",
+        "\u{e9}",
+        "\u{e9}t\u{e9}",
+        "\u{1f980}",
+    ];
+    let batch = keys
+        .iter()
+        .rev()
+        .fold(Batch::new(), |batch, key| batch.put(*key, *key));
+    store.commit(batch).await.expect("a commit");
+    for prefix in ["", "a", "a%", "a_", "A", "\u{e9}", "\u{1f980}", "z"] {
+        let due: Vec<_> = keys.iter().filter(|key| key.starts_with(prefix)).collect();
+        let (mut after, mut listed) = (String::new(), Vec::new());
+        loop {
+            let page = store.list(prefix, &after, 2).await.expect("a page");
+            let Some(last) = page.last() else { break };
+            assert!(page.len() <= 2);
+            after.clone_from(&last.key);
+            listed.extend(page.into_iter().map(|entry| entry.key));
+        }
+        assert_eq!(
+            listed,
+            due.iter().map(|key| **key).collect::<Vec<_>>(),
+            "{prefix}"
+        );
+    }
+}
+
+/// STO-5: a watch tells each key that changed, with its newest value, in the order of the changes.
+pub async fn a_watch_tells_the_newest_change_of_each_key(subject: &dyn Subject) {
+    let (store, other) = (subject.open().await, subject.open().await);
+    for batch in [
+        Batch::new()
+            .put("k/1", "old")
+            .put("k/2", "kept")
+            .put("x", "other"),
+        Batch::new().put("k/3", "gone").put("k/1", "new"),
+        Batch::new().delete("k/3", Expected::Any),
+    ] {
+        store.commit(batch).await.expect("a commit");
+    }
+    let mut watch = other.watch("k/", Position::START);
+    let told = |changes: Vec<crate::Change>| {
+        assert!(changes.is_sorted_by(|a, b| a.revision < b.revision));
+        changes
+            .into_iter()
+            .map(|change| (change.key, change.value.map(|value| value.to_vec())))
+            .collect::<Vec<_>>()
+    };
+    let due = |key: &str, value: Option<&str>| {
+        (key.to_owned(), value.map(|value| value.as_bytes().to_vec()))
+    };
+    assert_eq!(
+        told(watch.next().await.expect("changes")),
+        [
+            due("k/2", Some("kept")),
+            due("k/1", Some("new")),
+            due("k/3", None)
+        ]
+    );
+    let coming = tokio::spawn(async move { watch.next().await });
+    let late = Batch::new().put("x", "again").put("k/4", "late");
+    store.commit(late).await.expect("a commit");
+    let came = coming.await.expect("no panic").expect("changes");
+    assert_eq!(told(came), [due("k/4", Some("late"))]);
+}

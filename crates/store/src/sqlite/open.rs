@@ -1,0 +1,252 @@
+//! What makes a connection safe to build on, checked and not assumed.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use backstay_core::{Effect, Invalid};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+
+use super::{SqliteOptions, schema};
+use crate::{Cause, Unavailable};
+
+/// Before it, a file in write-ahead mode with several connections could lose commits.
+const OLDEST_LIBRARY: i32 = 3_051_003;
+/// 16 MiB of changes are copied into the file at a time.
+const CHECKPOINT_PAGES: u32 = 4_000;
+/// More than there are.
+const STATEMENTS_KEPT: usize = 64;
+
+/// Why a store can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// An option is out of its range.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The library under it has a bug that loses commits.
+    #[error("SQLite {found} can lose commits; 3.51.3 or newer is needed")]
+    OldLibrary {
+        /// Its version.
+        found: &'static str,
+    },
+    /// The file lies where locks and `fsync` do not hold.
+    #[error("{} is on a network file system ({kind}), where a store is not safe", path.display())]
+    NetworkFileSystem {
+        /// The folder.
+        path: PathBuf,
+        /// What is mounted there.
+        kind: &'static str,
+    },
+    /// A setting that durability needs did not take.
+    #[error("{pragma} is {found:?} and not {wanted:?}: commits would not be durable")]
+    NotDurable {
+        /// The setting.
+        pragma: &'static str,
+        /// Its value.
+        found: String,
+        /// What it has to be.
+        wanted: &'static str,
+    },
+    /// The file was written by a newer version.
+    #[error("the file has schema {found}; this version knows {known}")]
+    Newer {
+        /// The file's.
+        found: i64,
+        /// The newest that is known here.
+        known: i64,
+    },
+    /// Others hold the file.
+    #[error("the file is locked by another process")]
+    Locked(#[source] rusqlite::Error),
+    /// The file or its folder may not be written.
+    #[error("the file is read-only")]
+    ReadOnly(#[source] rusqlite::Error),
+    /// It is no SQLite file, or a broken one.
+    #[error("the file is corrupt or not a SQLite file")]
+    Corrupt(#[source] rusqlite::Error),
+    /// No room is left where it lies.
+    #[error("no room is left for the file")]
+    Full(#[source] rusqlite::Error),
+    /// The file or its folder can't be reached.
+    #[error("the file can't be reached")]
+    Io(#[source] io::Error),
+    /// Anything else that SQLite says.
+    #[error("the file can't be opened")]
+    Sqlite(#[source] rusqlite::Error),
+    /// The tokio runtime ends.
+    #[error("the runtime shuts down")]
+    ShuttingDown,
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        match cause(&error) {
+            Cause::Busy => Self::Locked(error),
+            Cause::ReadOnly => Self::ReadOnly(error),
+            Cause::Corrupt => Self::Corrupt(error),
+            Cause::Full => Self::Full(error),
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// The connection that writes.
+pub(super) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection, OpenError> {
+    if rusqlite::version_number() < OLDEST_LIBRARY {
+        let found = rusqlite::version();
+        return Err(OpenError::OldLibrary { found });
+    }
+    refuse_network(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(options.busy_timeout)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    if connection.is_readonly(rusqlite::MAIN_DB)? {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+        return Err(OpenError::ReadOnly(rusqlite::Error::SqliteFailure(
+            code, None,
+        )));
+    }
+    // Each is read back: a setting that can't be had is not an error to SQLite.
+    for (pragma, set, wanted) in [
+        ("journal_mode", "WAL", "wal"),
+        ("synchronous", "FULL", "2"),
+        // macOS needs these for what others call fsync; elsewhere they do nothing.
+        ("fullfsync", "ON", "1"),
+        ("checkpoint_fullfsync", "ON", "1"),
+    ] {
+        ensure(&connection, pragma, set, wanted)?;
+    }
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    schema::prepare(&mut connection)?;
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub(super) fn reader(path: &Path, options: &SqliteOptions) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(options.busy_timeout)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    Ok(connection)
+}
+
+fn ensure(
+    connection: &Connection,
+    pragma: &'static str,
+    set: &str,
+    wanted: &'static str,
+) -> Result<(), OpenError> {
+    // Some answer with the new value and some with nothing.
+    connection
+        .pragma_update_and_check(None, pragma, set, |_| Ok(()))
+        .or_else(|error| {
+            if matches!(error, rusqlite::Error::QueryReturnedNoRows) {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        })?;
+    let found = connection.pragma_query_value(None, pragma, |row| {
+        Ok(match row.get_ref(0)? {
+            rusqlite::types::ValueRef::Integer(number) => number.to_string(),
+            other => other.as_str()?.to_owned(),
+        })
+    })?;
+    if found != wanted {
+        return Err(OpenError::NotDurable {
+            pragma,
+            found,
+            wanted,
+        });
+    }
+    Ok(())
+}
+
+/// Makes the names of new files durable; SQLite sees to their contents.
+pub(super) fn sync_folder(path: &Path) -> Result<(), OpenError> {
+    let folder = path.parent().unwrap_or(path);
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(OpenError::Io)
+}
+
+#[cfg(target_os = "linux")]
+fn refuse_network(path: &Path) -> Result<(), OpenError> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let found = rustix::fs::statfs(folder).map_err(|error| OpenError::Io(error.into()))?;
+    // The numbers of statfs(2), as far as they stand for another machine's disk.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the numbers have 32 bits; some systems hold them in 64"
+    )]
+    let kind = match found.f_type as u32 {
+        0x6969 => "nfs",
+        0x517b => "smb",
+        0xff53_4d42 => "cifs",
+        0xfe53_4d42 => "smb2",
+        0x0102_1997 => "9p",
+        0x5346_414f => "afs",
+        0x00c3_6400 => "ceph",
+        _ => return Ok(()),
+    };
+    Err(OpenError::NetworkFileSystem {
+        path: folder.to_owned(),
+        kind,
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refuse_network(_: &Path) -> Result<(), OpenError> {
+    Ok(())
+}
+
+/// Copies the store as of one moment.
+pub(super) fn back_up(connection: &Connection, to: &Path) -> Result<(), Unavailable> {
+    if to.exists() {
+        let taken = io::Error::new(io::ErrorKind::AlreadyExists, to.display().to_string());
+        return Err(Unavailable::new(Cause::Storage, Effect::NotExecuted).because(taken));
+    }
+    let name = to.to_string_lossy();
+    connection
+        .execute("VACUUM INTO ?1", params![name])
+        .map_err(told)?;
+    File::open(to)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| Unavailable::new(Cause::Storage, Effect::Unknown).because(error))?;
+    sync_folder(to)
+        .map_err(|error| Unavailable::new(Cause::Storage, Effect::Unknown).because(error))
+}
+
+/// What does not fit together in the file.
+pub(super) fn check(connection: &Connection) -> Result<Vec<String>, Unavailable> {
+    let mut statement = connection.prepare("PRAGMA integrity_check").map_err(told)?;
+    let lines = statement
+        .query_map([], |row| row.get::<_, String>(0))
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(told)?;
+    Ok(lines.into_iter().filter(|line| line != "ok").collect())
+}
+
+/// What SQLite says, before anything is committed.
+pub(super) fn told(error: rusqlite::Error) -> Unavailable {
+    Unavailable::new(cause(&error), Effect::NotExecuted).because(error)
+}
+
+pub(super) fn cause(error: &rusqlite::Error) -> Cause {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Cause::Busy,
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Cause::ReadOnly,
+        Some(ErrorCode::DiskFull) => Cause::Full,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Cause::Corrupt,
+        _ => Cause::Storage,
+    }
+}

@@ -1,0 +1,121 @@
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::store::POLL;
+use crate::{Backend, Change, Position, Recorded, Unavailable};
+
+/// As many as one look brings.
+const PAGE: u32 = 500;
+
+/// Follows the events of all streams.
+///
+/// It pulls: nothing is buffered for it, and it never loses an event, however slow its reader is.
+#[derive(Debug)]
+pub struct Tail {
+    backend: Arc<dyn Backend>,
+    changed: watch::Receiver<u64>,
+    after: Position,
+}
+
+impl Tail {
+    pub(crate) fn new(backend: Arc<dyn Backend>, after: Position) -> Self {
+        Self {
+            changed: backend.changed(),
+            backend,
+            after,
+        }
+    }
+
+    /// The next events, in order; waits until there is one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost: what was not returned comes next time.
+    pub async fn next(&mut self) -> Result<Vec<Recorded>, Unavailable> {
+        loop {
+            self.changed.mark_unchanged();
+            let events = self.backend.read_all(self.after, PAGE).await?;
+            if let Some(last) = events.last() {
+                self.after = last.position;
+                return Ok(events);
+            }
+            wait(&mut self.changed).await;
+        }
+    }
+
+    /// The last position that was returned.
+    pub fn position(&self) -> Position {
+        self.after
+    }
+}
+
+/// Follows the changes of keys.
+#[derive(Debug)]
+pub struct Watch {
+    backend: Arc<dyn Backend>,
+    changed: watch::Receiver<u64>,
+    prefix: String,
+    after: Position,
+}
+
+impl Watch {
+    pub(crate) fn new(backend: Arc<dyn Backend>, prefix: String, after: Position) -> Self {
+        Self {
+            changed: backend.changed(),
+            backend,
+            prefix,
+            after,
+        }
+    }
+
+    /// The next changes, in order, each key at most once; waits until there is one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost: what was not returned comes next time.
+    pub async fn next(&mut self) -> Result<Vec<Change>, TailError> {
+        loop {
+            self.changed.mark_unchanged();
+            let changes = self
+                .backend
+                .changes(self.prefix.clone(), self.after, PAGE)
+                .await?
+                .map_err(|until| TailError::Forgotten { until })?;
+            if let Some(last) = changes.last() {
+                self.after = last.revision;
+                return Ok(changes);
+            }
+            wait(&mut self.changed).await;
+        }
+    }
+
+    /// The last position that was returned.
+    pub fn position(&self) -> Position {
+        self.after
+    }
+}
+
+/// Why a watch can't go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TailError {
+    /// Deletions up to this position are forgotten, so some would be missed. List the keys, then watch from there.
+    #[error("deletions up to position {until} are forgotten")]
+    Forgotten {
+        /// From here on all are known.
+        until: Position,
+    },
+    /// The store can't say now. Ask again.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// A hint, or the time for another look.
+async fn wait(changed: &mut watch::Receiver<u64>) {
+    if let Ok(Err(_)) = timeout(POLL, changed.changed()).await {
+        // Nobody hints any more; looking still tells why.
+        tokio::time::sleep(POLL).await;
+    }
+}

@@ -1,0 +1,5 @@
+//! What a store promises, on every backend.
+
+mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
