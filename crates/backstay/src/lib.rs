@@ -48,10 +48,11 @@
 //! | see what it would cost at worst | [`Pipeline::explain`] |
 //! | hear what happens | [`Listener`], [`EventKind`], `telemetry` |
 //! | draw on the budget by hand, or share it | [`Budget`] |
+//! | keep what must survive a crash | `store` |
 //!
 //! # Features
 //!
-//! All are on by default. Each only adds.
+//! All are on by default but `sqlite`. Each only adds.
 //!
 //! | feature | what |
 //! |---|---|
@@ -61,6 +62,8 @@
 //! | `admission` | a server's admission control as a tower layer; brings `http` |
 //! | `tracing` | `telemetry::TracingListener` |
 //! | `metrics` | `telemetry::MetricsListener` |
+//! | `store` | `store::Store`, with a backend in memory |
+//! | `sqlite` | `store::SqliteStore`, in a file; compiles SQLite |
 
 #[doc(inline)]
 pub use backstay_call::*;
@@ -70,6 +73,13 @@ pub use backstay_call::*;
 pub mod telemetry {
     #[doc(inline)]
     pub use backstay_telemetry::*;
+}
+
+/// Streams and keys, committed together.
+#[cfg(feature = "store")]
+pub mod store {
+    #[doc(inline)]
+    pub use backstay_store::*;
 }
 
 // The examples of the documents are tests.
@@ -88,6 +98,9 @@ mod documents {
     #[cfg(feature = "http")]
     #[doc = include_str!("../../../docs/http.md")]
     struct Http;
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("../../../docs/store.md")]
+    struct Store;
     #[cfg(all(feature = "tracing", feature = "metrics"))]
     #[doc = include_str!("../../../docs/telemetry.md")]
     struct Telemetry;

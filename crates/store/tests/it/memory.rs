@@ -1,3 +1,5 @@
+//! STO-9: it does what every backend has to do.
+
 use backstay_store::conformance::{START, Subject};
 use backstay_store::{MemoryStore, Store, TestClock};
 use futures_util::FutureExt;

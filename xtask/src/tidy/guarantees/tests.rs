@@ -29,6 +29,13 @@ fn helper() {}
 fn switched_off() {}
 ";
 
+const CASES: &str = "\
+/// CALL-14: listed.
+pub async fn listed(subject: &dyn Subject) {}
+/// CALL-14: not listed.
+pub async fn left_out(subject: &dyn Subject) {}
+";
+
 fn found(rows: &str) -> Vec<String> {
     let page = format!(
         "# Guarantees\n\n| Rule | Promise | Test | Not promised |\n|---|:-:|---|---|\n{rows}\n"
@@ -38,6 +45,8 @@ fn found(rows: &str) -> Vec<String> {
         (PAGE, page.as_str()),
         ("a/tests/it.rs", TESTS),
         ("a/ui/case.rs", case),
+        ("a/conformance/mod.rs", "conformance!(\n    listed,\n);"),
+        ("a/conformance/cases.rs", CASES),
     ];
     shown(&check(&Tree::of(&files)))
 }
@@ -48,6 +57,7 @@ fn rows_with_their_tests_pass() {
     let rows = "\
         | CALL-14 | a \\| b | `a/tests/it.rs::holds`, `a/tests/it.rs::holds_over_time` | |\n\
         | `CALL-14` | c | `a/tests/it.rs::holds_always` | time |\n\
+        | CALL-14 | c | `a/conformance/cases.rs::listed` | |\n\
         | CALL-15 | d | `a/ui/case.rs` | |";
     assert_eq!(found(rows), [""; 0]);
 }
@@ -56,6 +66,10 @@ fn rows_with_their_tests_pass() {
 #[test]
 fn rows_without_their_tests_are_found() {
     let cases = [
+        (
+            "| CALL-14 | a | `a/conformance/cases.rs::left_out` | |",
+            "CALL-14: `a/conformance/cases.rs` has no test `left_out`",
+        ),
         (
             "| CALL-14 | a | `a/none.rs::holds` | |",
             "CALL-14: there is no file `a/none.rs`",
