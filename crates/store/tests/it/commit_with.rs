@@ -1,0 +1,136 @@
+//! The user's own rows in the store's transaction.
+
+use backstay_store::sqlite::rusqlite::{Error, Transaction};
+use backstay_store::sqlite::{CommitWithError, SqliteOptions};
+use backstay_store::{Batch, CommitError, Event, Expected, Put, SqliteStore, Version};
+use std::time::Duration;
+use tempfile::TempDir;
+
+async fn store(options: SqliteOptions) -> (TempDir, SqliteStore) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = options.open(folder.path().join("store.db")).await;
+    let store = store.expect("a store");
+    let table = "CREATE TABLE orders (id INTEGER PRIMARY KEY)";
+    store
+        .commit_with(Batch::new(), |rows| rows.execute_batch(table))
+        .await
+        .expect("a table");
+    (folder, store)
+}
+
+fn place(id: i64) -> impl Fn(&Transaction<'_>) -> Result<usize, Error> + Send + 'static {
+    move |rows| rows.execute("INSERT INTO orders VALUES (?1)", [id])
+}
+
+async fn orders(store: &SqliteStore) -> i64 {
+    let count = |rows: &Transaction<'_>| {
+        rows.query_row("SELECT count(*) FROM orders", [], |row| row.get(0))
+    };
+    let counted = store.commit_with(Batch::new(), count).await;
+    counted.expect("a count").output.expect("it was run")
+}
+
+fn placed() -> Batch {
+    Batch::new().append("orders", Event::new("placed", ""))
+}
+
+/// STO-1: the batch and the user's rows are committed together, and once for each batch.
+#[tokio::test]
+async fn rows_are_committed_with_the_batch() {
+    let (_folder, store) = store(SqliteOptions::new()).await;
+    let batch = placed();
+    let done = store.commit_with(batch.clone(), place(7)).await;
+    let done = done.expect("a commit");
+    assert_eq!(done.output, Some(1));
+    assert_eq!(done.commit.version("orders"), Some(Version::new(1)));
+    let again = store.commit_with(batch, place(8)).await.expect("a commit");
+    assert_eq!((again.output, again.commit.id), (None, done.commit.id));
+    assert_eq!(orders(&store).await, 1);
+}
+
+/// STO-1: what fails in the one undoes the other.
+#[tokio::test]
+async fn a_failure_undoes_both() {
+    let (_folder, store) = store(SqliteOptions::new()).await;
+    store
+        .commit_with(placed(), place(7))
+        .await
+        .expect("a commit");
+    let twice = store.commit_with(placed(), place(7)).await;
+    assert!(matches!(twice, Err(CommitWithError::Work(_))), "{twice:?}");
+    let taken = Batch::new().put("key", Put::new("v").expecting(Expected::Absent));
+    store.commit(taken).await.expect("a commit");
+    let taken = Batch::new().put("key", Put::new("v").expecting(Expected::Absent));
+    let refused = store.commit_with(taken, place(8)).await;
+    assert!(
+        matches!(
+            refused,
+            Err(CommitWithError::Commit(CommitError::Conflict(_)))
+        ),
+        "{refused:?}"
+    );
+    let panicked = store
+        .commit_with(placed(), |rows| -> Result<(), Error> {
+            rows.execute("INSERT INTO orders VALUES (9)", [])?;
+            panic!("on purpose")
+        })
+        .await;
+    assert!(
+        matches!(panicked, Err(CommitWithError::Panicked)),
+        "{panicked:?}"
+    );
+    assert_eq!(orders(&store).await, 1);
+    let events = store.read("orders", Version::START, 10).await;
+    assert_eq!(events.expect("a read").len(), 1);
+}
+
+/// STO-1: the work can't end the transaction, change settings, or write where the store does.
+#[tokio::test]
+async fn the_work_is_kept_from_what_is_the_stores() {
+    let (_folder, store) = store(SqliteOptions::new()).await;
+    for forbidden in [
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT mine",
+        "PRAGMA synchronous = OFF",
+        "ATTACH ':memory:' AS other",
+        "DELETE FROM backstay_events",
+        "UPDATE Backstay_State SET head = 99",
+        "INSERT INTO backstay_fences VALUES ('f', 1)",
+        "DROP TABLE backstay_keys",
+    ] {
+        let refused = store
+            .commit_with(placed(), move |rows| rows.execute_batch(forbidden))
+            .await;
+        assert!(
+            matches!(refused, Err(CommitWithError::Work(_))),
+            "{forbidden}: {refused:?}"
+        );
+    }
+    store
+        .commit_with(placed(), place(7))
+        .await
+        .expect("a commit");
+    assert_eq!(orders(&store).await, 1);
+}
+
+/// STO-3: work that takes too long is stopped, and those who commit beside it are not harmed.
+#[tokio::test]
+async fn work_that_takes_too_long_fails_alone() {
+    let short = SqliteOptions::new().work_timeout(Duration::from_millis(50));
+    let (_folder, store) = store(short).await;
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                   INSERT INTO orders SELECT i FROM n";
+    let (first, stopped, last) = tokio::join!(
+        store.commit(placed()),
+        store.commit_with(placed(), move |rows| rows.execute_batch(endless)),
+        store.commit(placed()),
+    );
+    assert!(first.is_ok() && last.is_ok(), "{first:?} {last:?}");
+    assert!(
+        matches!(stopped, Err(CommitWithError::TookTooLong { .. })),
+        "{stopped:?}"
+    );
+    let events = store.read("orders", Version::START, 10).await;
+    assert_eq!(events.expect("a read").len(), 2);
+}
