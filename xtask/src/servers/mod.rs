@@ -22,6 +22,8 @@ use crate::interrupt::Interrupt;
 
 /// Which servers to start; all of them unless told.
 #[derive(clap::Args, Default)]
+// It stands inside other commands' arguments, whose group has the same name.
+#[group(skip)]
 pub(crate) struct Args {
     /// Leave a server out; may be repeated.
     #[arg(long, value_name = "NAME")]
