@@ -14,7 +14,7 @@ pub type Pending<'a, T, E = Unavailable> = BoxFuture<'a, Result<T, E>>;
 
 /// A place where a [`Store`](crate::Store) keeps what it holds.
 ///
-/// The [conformance suite](crate::conformance) says what each method has to do; what a user may rely on stands at the
+/// The conformance suite (feature `test-util`) says what each method has to do; what a user may rely on stands at the
 /// methods of [`Store`](crate::Store). Limits were checked before a backend is asked. Dropping a returned future does
 /// not take back what it asked for: it may still happen.
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
