@@ -53,6 +53,13 @@ impl Batch {
         self.id
     }
 
+    /// The same batch under another id, for a test that has to know it beforehand.
+    #[cfg(feature = "test-util")]
+    pub fn with_id(mut self, id: BatchId) -> Self {
+        self.id = id;
+        self
+    }
+
     /// Adds events to the end of a stream, which begins with its first event.
     pub fn append(mut self, stream: impl Into<String>, append: impl Into<Append>) -> Self {
         let (stream, append) = (stream.into(), append.into());

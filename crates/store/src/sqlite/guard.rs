@@ -38,6 +38,9 @@ impl Guard {
                 Authorization::Allow
             }
         }))?;
+        // After a statement that gave up the transaction, the next ones would each be committed alone.
+        let until = guard.until.clone();
+        connection.commit_hook(Some(move || until.load(Relaxed) != NEVER))?;
         let (start, until) = (guard.start, guard.until.clone());
         let stop = move || {
             let until = until.load(Relaxed);
@@ -82,11 +85,20 @@ fn allowed(action: &AuthAction<'_>) -> bool {
         AuthAction::Transaction { .. }
         | AuthAction::Savepoint { .. }
         | AuthAction::Attach { .. }
-        | AuthAction::Detach { .. } => false,
+        | AuthAction::Detach { .. }
+        // They outlive the work, and one with the name of our table is taken for it.
+        | AuthAction::CreateTempTable { .. }
+        | AuthAction::CreateTempView { .. }
+        | AuthAction::CreateTempTrigger { .. } => false,
         AuthAction::Pragma { pragma_value, .. } => pragma_value.is_none(),
         AuthAction::Insert { table_name }
         | AuthAction::Delete { table_name }
         | AuthAction::Update { table_name, .. }
+        | AuthAction::CreateTable { table_name }
+        | AuthAction::CreateVtable { table_name, .. }
+        | AuthAction::CreateView {
+            view_name: table_name,
+        }
         | AuthAction::DropTable { table_name }
         | AuthAction::AlterTable { table_name, .. }
         | AuthAction::CreateTrigger { table_name, .. }

@@ -64,6 +64,7 @@ impl SqliteStore {
             let connection = open::writer(&path, &options)?;
             // The name may be relative, and the working folder may change.
             let path = path.canonicalize().map_err(OpenError::Io)?;
+            open::sync_log(&path)?;
             open::sync_folder(&path)?;
             let readers = Readers::open(&path, &options)?;
             let writer = Writer::start(connection, options.clone())?;

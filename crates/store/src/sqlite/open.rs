@@ -101,7 +101,14 @@ pub(super) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(|error| {
+        // SQLite only says that it can't make the file.
+        if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && !may_write(folder(path)) {
+            OpenError::ReadOnly(error)
+        } else {
+            error.into()
+        }
+    })?;
     connection.busy_timeout(options.busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     if connection.is_readonly(rusqlite::MAIN_DB)? {
@@ -124,6 +131,23 @@ pub(super) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
     connection.pragma_update(None, "trusted_schema", false)?;
     schema::prepare(&mut connection)?;
     Ok(connection)
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(unix)]
+fn may_write(folder: &Path) -> bool {
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+#[cfg(not(unix))]
+fn may_write(_: &Path) -> bool {
+    true
 }
 
 /// A connection that only reads.
@@ -175,12 +199,21 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), OpenError> {
         .map_err(OpenError::Io)
 }
 
+/// Makes durable what a process has written to the log and died before it could.
+///
+/// Whoever opens the file first finds such commits whole, and what is found must not be gone after a loss of power.
+pub(super) fn sync_log(path: &Path) -> Result<(), OpenError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    match File::open(log).and_then(|log| log.sync_all()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(OpenError::Io(error)),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn refuse_network(path: &Path) -> Result<(), OpenError> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder(path);
     let found = rustix::fs::statfs(folder).map_err(|error| OpenError::Io(error.into()))?;
     // The numbers of statfs(2), as far as they stand for another machine's disk.
     #[expect(

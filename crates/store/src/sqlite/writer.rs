@@ -7,7 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use backstay_core::Effect;
-use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Params, Row, Transaction, TransactionBehavior,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::guard::Guard;
@@ -186,8 +188,10 @@ struct Thread {
 /// How a transaction ended.
 enum End {
     Committed,
-    /// Nothing of it is there, and by which task; the others can be tried again.
-    LostBy(usize),
+    /// Nothing of it is there, and by which task; the others can be tried again. That task may not have noticed.
+    LostBy(usize, Result<(), Unavailable>),
+    /// Nothing of it is there, because what one of them did must not be committed.
+    Refused(Unavailable),
     Failed(Unavailable),
 }
 
@@ -230,8 +234,14 @@ impl Thread {
                     tasks.drain(..).for_each(|task| task.settle(Ok(())));
                 }
                 // Its own answer says why; the others did nothing wrong.
-                End::LostBy(task) => tasks.remove(task).settle(Ok(())),
-                End::Failed(unavailable) => {
+                End::LostBy(task, noticed) => tasks.remove(task).settle(noticed),
+                // Which of them shows when each is alone.
+                End::Refused(_) if tasks.len() > 1 => {
+                    for task in tasks.drain(..) {
+                        self.write(vec![task]);
+                    }
+                }
+                End::Refused(unavailable) | End::Failed(unavailable) => {
                     for task in tasks.drain(..) {
                         task.settle(Err(unavailable.clone()));
                     }
@@ -271,7 +281,12 @@ impl Thread {
             let stays = task.run(&mut group);
             // Some errors make SQLite give up the whole transaction.
             if transaction.is_autocommit() {
-                return Ok(End::LostBy(number));
+                let noticed = if stays {
+                    Err(Unavailable::new(Cause::Storage, Effect::NotExecuted))
+                } else {
+                    Ok(())
+                };
+                return Ok(End::LostBy(number, noticed));
             }
             if stays {
                 changed = true;
@@ -287,11 +302,17 @@ impl Thread {
         let state = "UPDATE backstay_state SET head = ?1, clock = ?2";
         group.run(state, (group.head, group.now))?;
         let head = group.head;
-        transaction.commit().map_err(|error| {
+        match transaction.commit() {
+            Ok(()) => {
+                self.tell.send_replace(head.get());
+                Ok(End::Committed)
+            }
+            // A foreign key of the user's that is looked at last. It is rolled back.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                Ok(End::Refused(told(error)))
+            }
             // It may be on disk and be found there after a restart.
-            Unavailable::new(cause(&error), Effect::Unknown).because(error)
-        })?;
-        self.tell.send_replace(head.get());
-        Ok(End::Committed)
+            Err(error) => Err(Unavailable::new(cause(&error), Effect::Unknown).because(error)),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use backstay_store::sqlite::rusqlite::{Error, Transaction};
 use backstay_store::sqlite::{CommitWithError, SqliteOptions};
-use backstay_store::{Batch, CommitError, Event, Expected, Put, SqliteStore, Version};
+use backstay_store::{Batch, CommitError, Effect, Event, Expected, Put, SqliteStore, Version};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -32,6 +32,11 @@ async fn orders(store: &SqliteStore) -> i64 {
 
 fn placed() -> Batch {
     Batch::new().append("orders", Event::new("placed", ""))
+}
+
+async fn placed_so_far(store: &SqliteStore) -> usize {
+    let events = store.read("orders", Version::START, 100).await;
+    events.expect("a read").len()
 }
 
 /// STO-1: the batch and the user's rows are committed together, and once for each batch.
@@ -80,38 +85,7 @@ async fn a_failure_undoes_both() {
         "{panicked:?}"
     );
     assert_eq!(orders(&store).await, 1);
-    let events = store.read("orders", Version::START, 10).await;
-    assert_eq!(events.expect("a read").len(), 1);
-}
-
-/// STO-1: the work can't end the transaction, change settings, or write where the store does.
-#[tokio::test]
-async fn the_work_is_kept_from_what_is_the_stores() {
-    let (_folder, store) = store(SqliteOptions::new()).await;
-    for forbidden in [
-        "COMMIT",
-        "ROLLBACK",
-        "SAVEPOINT mine",
-        "PRAGMA synchronous = OFF",
-        "ATTACH ':memory:' AS other",
-        "DELETE FROM backstay_events",
-        "UPDATE Backstay_State SET head = 99",
-        "INSERT INTO backstay_fences VALUES ('f', 1)",
-        "DROP TABLE backstay_keys",
-    ] {
-        let refused = store
-            .commit_with(placed(), move |rows| rows.execute_batch(forbidden))
-            .await;
-        assert!(
-            matches!(refused, Err(CommitWithError::Work(_))),
-            "{forbidden}: {refused:?}"
-        );
-    }
-    store
-        .commit_with(placed(), place(7))
-        .await
-        .expect("a commit");
-    assert_eq!(orders(&store).await, 1);
+    assert_eq!(placed_so_far(&store).await, 1);
 }
 
 /// STO-3: work that takes too long is stopped, and those who commit beside it are not harmed.
@@ -131,6 +105,115 @@ async fn work_that_takes_too_long_fails_alone() {
         matches!(stopped, Err(CommitWithError::TookTooLong { .. })),
         "{stopped:?}"
     );
-    let events = store.read("orders", Version::START, 10).await;
-    assert_eq!(events.expect("a read").len(), 2);
+    assert_eq!(placed_so_far(&store).await, 2);
+}
+
+/// STO-1: work that makes SQLite give up the transaction and hides it is not told that it was committed.
+#[tokio::test]
+async fn a_hidden_rollback_is_no_commit() {
+    let (_folder, store) = store(SqliteOptions::new()).await;
+    let first = store.commit_with(Batch::new(), place(1)).await;
+    first.expect("a commit");
+    let hides = |rows: &Transaction<'_>| -> Result<(), Error> {
+        let taken = rows.execute("INSERT OR ROLLBACK INTO orders VALUES (1)", []);
+        assert!(taken.is_err());
+        Ok(())
+    };
+    let batch = placed();
+    let (hidden, beside) = tokio::join!(
+        store.commit_with(batch.clone(), hides),
+        store.commit(placed())
+    );
+    assert!(hidden.is_err(), "{hidden:?}");
+    assert!(beside.is_ok(), "{beside:?}");
+    assert_eq!(store.find(batch.id()).await, Ok(None));
+    assert_eq!(placed_so_far(&store).await, 1);
+}
+
+/// STO-1: what the work writes after it has lost the transaction is not committed without the batch.
+#[tokio::test]
+async fn nothing_is_committed_after_a_rollback() {
+    let (_folder, store) = store(SqliteOptions::new()).await;
+    let first = store.commit_with(Batch::new(), place(1)).await;
+    first.expect("a commit");
+    let goes_on = |rows: &Transaction<'_>| -> Result<(), Error> {
+        let taken = rows.execute("INSERT OR ROLLBACK INTO orders VALUES (1)", []);
+        assert!(taken.is_err());
+        rows.execute("INSERT INTO orders VALUES (2)", [])?;
+        Ok(())
+    };
+    let refused = store.commit_with(placed(), goes_on).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!((placed_so_far(&store).await, orders(&store).await), (0, 1));
+    store.commit(placed()).await.expect("the store goes on");
+}
+
+/// STO-3: a foreign key that is to hold at the end fails whoever broke it, and nobody beside it.
+#[tokio::test]
+async fn a_deferred_constraint_fails_alone() {
+    let (_folder, store) = store(SqliteOptions::new()).await;
+    let table = "CREATE TABLE lines (of INTEGER REFERENCES orders DEFERRABLE INITIALLY DEFERRED)";
+    store
+        .commit_with(Batch::new(), |rows| rows.execute_batch(table))
+        .await
+        .expect("a table");
+    let breaks = |rows: &Transaction<'_>| rows.execute("INSERT INTO lines VALUES (99)", []);
+    let (first, broken, last) = tokio::join!(
+        store.commit(placed()),
+        store.commit_with(placed(), breaks),
+        store.commit(placed()),
+    );
+    assert!(first.is_ok() && last.is_ok(), "{first:?} {last:?}");
+    let Err(CommitWithError::Commit(CommitError::Unavailable(broken))) = broken else {
+        panic!("{broken:?}");
+    };
+    assert_eq!(broken.effect(), Effect::NotExecuted);
+    assert_eq!(placed_so_far(&store).await, 2);
+}
+
+/// STO-1: the work can't end the transaction, change settings, or come between the store and its tables.
+#[tokio::test]
+async fn the_work_is_kept_from_what_is_the_stores() {
+    let (_folder, store) = store(SqliteOptions::new()).await;
+    for forbidden in [
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT mine",
+        "PRAGMA synchronous = OFF",
+        "ATTACH ':memory:' AS other",
+        "DELETE FROM backstay_events",
+        "UPDATE Backstay_State SET head = 99",
+        "INSERT INTO backstay_fences VALUES ('f', 1)",
+        "DROP TABLE backstay_keys",
+        "CREATE TEMP TABLE backstay_keys (name, value, revision, expires_at, changed_at)",
+        "CREATE TEMP VIEW backstay_state AS SELECT 1 AS head, 1 AS clock, 1 AS schema",
+        "CREATE TEMP TRIGGER t AFTER INSERT ON main.backstay_events BEGIN SELECT RAISE(IGNORE); END",
+        "CREATE TRIGGER t AFTER INSERT ON backstay_events BEGIN SELECT RAISE(IGNORE); END",
+        "CREATE INDEX i ON backstay_events (at)",
+        "CREATE TABLE backstay_later (id INTEGER)",
+        "CREATE VIEW backstay_later AS SELECT 1",
+        "CREATE TEMP TABLE sums (n); ALTER TABLE sums RENAME TO backstay_keys",
+        "ALTER TABLE backstay_keys RENAME TO keys",
+        "DROP INDEX backstay_keys_expiry",
+        "CREATE VIRTUAL TABLE backstay_words USING fts5(word)",
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET sql = ''",
+        "DETACH main",
+        "RELEASE task",
+        "ROLLBACK TO task",
+        "END",
+        "VACUUM",
+    ] {
+        let refused = store
+            .commit_with(placed(), move |rows| rows.execute_batch(forbidden))
+            .await;
+        let refused = matches!(refused, Err(CommitWithError::Work(_)));
+        assert!(refused, "{forbidden}");
+    }
+    store
+        .commit(placed().put("key", "value"))
+        .await
+        .expect("a commit");
+    assert_eq!(placed_so_far(&store).await, 1);
+    assert_eq!(store.check().await, Ok(Vec::new()));
 }
