@@ -53,6 +53,6 @@ pub use position::{Position, Version};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 pub use store::Store;
-pub use tail::{Tail, TailError, Watch};
+pub use tail::{Tail, Watch, WatchError};
 
 pub use backstay_core::{Effect, Invalid};

@@ -56,7 +56,7 @@ impl Store {
 
     /// The commit of a batch whose answer was lost; none if it is not in the store.
     ///
-    /// A commit is remembered for at least 24 hours after its batch was made. While the batch may still be on its way,
+    /// A commit is remembered for 24 hours after its batch was made, or as long as the backend's options say. While the batch may still be on its way,
     /// `None` can be followed by `Some`.
     pub async fn find(&self, id: BatchId) -> Result<Option<Commit>, Unavailable> {
         self.backend.find(id).await

@@ -75,14 +75,14 @@ impl Watch {
     /// # Cancel safety
     ///
     /// Nothing is lost: what was not returned comes next time.
-    pub async fn next(&mut self) -> Result<Vec<Change>, TailError> {
+    pub async fn next(&mut self) -> Result<Vec<Change>, WatchError> {
         loop {
             self.changed.mark_unchanged();
             let changes = self
                 .backend
                 .changes(self.prefix.clone(), self.after, PAGE)
                 .await?
-                .map_err(|until| TailError::Forgotten { until })?;
+                .map_err(|until| WatchError::Forgotten { until })?;
             if let Some(last) = changes.last() {
                 self.after = last.revision;
                 return Ok(changes);
@@ -100,7 +100,7 @@ impl Watch {
 /// Why a watch can't go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum TailError {
+pub enum WatchError {
     /// Deletions up to this position are forgotten, so some would be missed. List the keys, then watch from there.
     #[error("deletions up to position {until} are forgotten")]
     Forgotten {

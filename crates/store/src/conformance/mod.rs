@@ -81,9 +81,16 @@ macro_rules! conformance {
     ($subject:expr; $($case:ident),* $(,)?) => {$(
         #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
-            $crate::conformance::$case(&$subject).await;
+            $crate::conformance::in_time($crate::conformance::$case(&$subject)).await;
         }
     )*};
+}
+
+/// Lets no case wait for ever for what does not come.
+pub async fn in_time(case: impl Future<Output = ()>) {
+    let a_minute = std::time::Duration::from_secs(60);
+    let ended = tokio::time::timeout(a_minute, case).await;
+    ended.expect("it ends within a minute");
 }
 
 #[expect(

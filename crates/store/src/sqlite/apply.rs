@@ -15,14 +15,19 @@ use crate::{
     Position, Put, Timestamp, Unavailable, Version,
 };
 
-/// As many expired keys are taken away in one transaction.
+/// As many of each kind are swept in one transaction.
 const SWEPT_AT_ONCE: u32 = 1_000;
 
 /// Applies a batch, or finds that it was applied before.
 pub(super) fn commit(group: &mut Group<'_>, batch: &Batch) -> Result<Commit, CommitError> {
-    if let Some(commit) = read::commit(group.transaction, batch.id)? {
-        return Ok(commit);
+    match read::commit(group.transaction, batch.id)? {
+        Some(commit) => Ok(commit),
+        None => apply(group, batch),
     }
+}
+
+/// Applies a batch that was not applied before.
+pub(super) fn apply(group: &mut Group<'_>, batch: &Batch) -> Result<Commit, CommitError> {
     if let Some(fence) = &batch.fence {
         pass(group, fence)?;
     }
@@ -258,48 +263,48 @@ fn hold_until(group: &Group<'_>, claim: &Claim, until: Timestamp) -> Result<bool
     Ok(changed == 1)
 }
 
-/// Takes expired keys away, and forgets deletions and commits that are old.
-pub(super) fn sweep(group: &mut Group<'_>) -> Result<u64, Unavailable> {
-    let mut expired = 0;
-    loop {
-        let keys = expired_keys(group)?;
-        for key in &keys {
-            change(group, key, None, None)?;
-        }
-        expired += keys.len() as u64;
-        if keys.len() < SWEPT_AT_ONCE as usize {
-            break;
-        }
+/// What one sweep has done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Swept {
+    /// Keys whose time was over.
+    pub(super) expired: u64,
+    /// Whether it stopped at its bound.
+    pub(super) more: bool,
+}
+
+/// Takes expired keys away, and forgets deletions and commits that are old: some of each, because all who write wait.
+pub(super) fn sweep(group: &mut Group<'_>) -> Result<Swept, Unavailable> {
+    let expired = read::many(
+        group.transaction,
+        "SELECT name FROM backstay_keys WHERE expires_at <= ?1 LIMIT ?2",
+        params![group.now, SWEPT_AT_ONCE],
+        |row| row.get::<_, String>(0),
+    )?;
+    for key in &expired {
+        change(group, key, None, None)?;
     }
     let before = group.now.minus(group.options.remember);
-    let forgotten = group.row(
-        "SELECT max(revision) FROM backstay_keys WHERE value IS NULL AND changed_at < ?1",
-        [before],
-        |row| row.get::<_, Option<Position>>(0),
+    let deletions = read::many(
+        group.transaction,
+        "DELETE FROM backstay_keys WHERE name IN (SELECT name FROM backstay_keys \
+         WHERE value IS NULL AND changed_at < ?1 LIMIT ?2) RETURNING revision",
+        params![before, SWEPT_AT_ONCE],
+        |row| row.get::<_, Position>(0),
     )?;
-    if let Some(forgotten) = forgotten.flatten() {
-        group.run(
-            "UPDATE backstay_state SET forgotten = max(forgotten, ?1)",
-            [forgotten],
-        )?;
-        group.run(
-            "DELETE FROM backstay_keys WHERE value IS NULL AND changed_at < ?1",
-            [before],
-        )?;
+    if let Some(last) = deletions.iter().max() {
+        let forgotten = "UPDATE backstay_state SET forgotten = max(forgotten, ?1)";
+        group.run(forgotten, [last])?;
     }
     // The first six bytes of a batch's id are the time at which it was made.
     let mut oldest = [0; 16];
     oldest[..6].copy_from_slice(&before.as_millis().to_be_bytes()[2..]);
-    group.run("DELETE FROM backstay_commits WHERE batch < ?1", [oldest])?;
-    Ok(expired)
-}
-
-fn expired_keys(group: &Group<'_>) -> Result<Vec<String>, Unavailable> {
-    let sql = "SELECT name FROM backstay_keys WHERE expires_at <= ?1 LIMIT ?2";
-    read::many(
-        group.transaction,
-        sql,
-        params![group.now, SWEPT_AT_ONCE],
-        |row| row.get(0),
-    )
+    let commits = group.run(
+        "DELETE FROM backstay_commits WHERE batch IN (SELECT batch FROM backstay_commits \
+         WHERE batch < ?1 LIMIT ?2)",
+        params![oldest, SWEPT_AT_ONCE],
+    )?;
+    Ok(Swept {
+        expired: expired.len() as u64,
+        more: [expired.len(), deletions.len(), commits].contains(&(SWEPT_AT_ONCE as usize)),
+    })
 }

@@ -36,7 +36,8 @@ use writer::{Job, Writer};
 /// A store in a SQLite file. Cheap to clone; all clones are the same store.
 ///
 /// It can do what a [`Store`] can, through [`store`](Self::store), and what only a file can: rows of the user's own in
-/// the same transaction, a backup, a check.
+/// the same transaction, a backup, a check. When the last of them is dropped, what was asked for is still written; then
+/// its thread ends and the file is closed.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     store: Store,
@@ -227,7 +228,17 @@ impl Backend for Shared {
     }
 
     fn sweep(&self) -> Pending<'_, u64> {
-        self.write(apply::sweep)
+        async move {
+            let mut expired = 0;
+            loop {
+                let swept = self.write(apply::sweep).await?;
+                expired += swept.expired;
+                if !swept.more {
+                    return Ok(expired);
+                }
+            }
+        }
+        .boxed()
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

@@ -5,50 +5,30 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRe
 
 use crate::{Position, Timestamp, Version};
 
-fn to_sql(number: u64) -> rusqlite::Result<ToSqlOutput<'static>> {
-    let signed = i64::try_from(number).map_err(|_| {
-        rusqlite::Error::ToSqlConversionFailure("a number above the largest that SQLite has".into())
-    })?;
-    Ok(signed.into())
+macro_rules! number {
+    ($name:ident, $to:ident, $from:ident) => {
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                let signed = i64::try_from(self.$to()).map_err(|_| {
+                    let above = "a number above the largest that SQLite has";
+                    rusqlite::Error::ToSqlConversionFailure(above.into())
+                })?;
+                Ok(signed.into())
+            }
+        }
+
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                let signed = value.as_i64()?;
+                let number = u64::try_from(signed);
+                number
+                    .map(Self::$from)
+                    .map_err(|_| FromSqlError::OutOfRange(signed))
+            }
+        }
+    };
 }
 
-fn from_sql(value: ValueRef<'_>) -> FromSqlResult<u64> {
-    let signed = value.as_i64()?;
-    u64::try_from(signed).map_err(|_| FromSqlError::OutOfRange(signed))
-}
-
-impl ToSql for Position {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        to_sql(self.get())
-    }
-}
-
-impl FromSql for Position {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        from_sql(value).map(Self::new)
-    }
-}
-
-impl ToSql for Version {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        to_sql(self.get())
-    }
-}
-
-impl FromSql for Version {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        from_sql(value).map(Self::new)
-    }
-}
-
-impl ToSql for Timestamp {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        to_sql(self.as_millis())
-    }
-}
-
-impl FromSql for Timestamp {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        from_sql(value).map(Self::from_millis)
-    }
-}
+number!(Position, get, new);
+number!(Version, get, new);
+number!(Timestamp, as_millis, from_millis);

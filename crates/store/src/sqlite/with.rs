@@ -95,7 +95,7 @@ fn run<T, E>(
             output: None,
         });
     }
-    let commit = apply::commit(group, batch).map_err(CommitWithError::Commit)?;
+    let commit = apply::apply(group, batch).map_err(CommitWithError::Commit)?;
     let limit = group.options.work_timeout;
     let worked = group.guard.around(limit, || {
         catch_unwind(AssertUnwindSafe(|| work(group.transaction)))

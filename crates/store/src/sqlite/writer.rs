@@ -12,15 +12,17 @@ use rusqlite::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
+use super::SqliteOptions;
+use super::apply::{self, Swept};
 use super::guard::Guard;
 use super::open::{OpenError, cause, told};
-use super::{SqliteOptions, apply};
 use crate::{Cause, Position, Timestamp, Unavailable};
 
 /// As many writes share one `fsync` at most. More would make the first of them wait for long.
 const GROUP: usize = 512;
 /// As many wait for the writer; who comes then waits for a place.
 const WAITING: usize = 4 * GROUP;
+/// By the store's clock.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// The way to the thread, which ends with the last way to it.
@@ -197,13 +199,23 @@ enum End {
 
 impl Thread {
     fn work(mut self) {
+        let mut sweep_at = self.options.clock.now().plus(SWEEP_EVERY);
         loop {
-            let first = match self.waiting.recv_timeout(SWEEP_EVERY) {
+            // Between two groups, however many follow each other.
+            let now = self.options.clock.now();
+            let more = sweep_at <= now && self.sweep();
+            if !more {
+                let next = now.plus(SWEEP_EVERY);
+                sweep_at = if sweep_at <= now {
+                    next
+                } else {
+                    sweep_at.min(next)
+                };
+            }
+            let idle = if more { Duration::ZERO } else { SWEEP_EVERY };
+            let first = match self.waiting.recv_timeout(idle) {
                 Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.sweep();
-                    continue;
-                }
+                Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let mut places = Vec::new();
@@ -221,10 +233,11 @@ impl Thread {
         }
     }
 
-    fn sweep(&mut self) {
-        let (reply, _nobody) = oneshot::channel::<Result<u64, Unavailable>>();
-        // What can't be swept now is swept later.
+    /// Whether there is more to sweep. What can't be swept now is swept later.
+    fn sweep(&mut self) -> bool {
+        let (reply, mut answer) = oneshot::channel::<Result<Swept, Unavailable>>();
         self.write(vec![Box::new(Job::new(apply::sweep, reply))]);
+        matches!(answer.try_recv(), Ok(Ok(Swept { more: true, .. })))
     }
 
     fn write(&mut self, mut tasks: Vec<Box<dyn Task>>) {
