@@ -8,13 +8,12 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// The group's first member. It reads a pipe whose other end only we hold, and so learns of our death however we died,
-/// `kill -9` included; then it ends the others and removes `$1`, if one is given. The second signal is Postgres': the
-/// first one makes it wait for its clients.
+/// `kill -9` included; then it ends the others and removes `$1`, if one is given. The signal is the one for which nobody
+/// waits for clients or writes more.
 const WATCHMAN: &str = "\
-    trap '' TERM INT\n\
+    trap '' QUIT\n\
     read -r _\n\
-    kill -TERM 0\n\
-    kill -INT 0\n\
+    kill -QUIT 0\n\
     sleep 2\n\
     if [ -n \"$1\" ]; then rm -rf -- \"$1\"; fi\n\
     kill -KILL 0\n";

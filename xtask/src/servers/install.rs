@@ -16,9 +16,12 @@ use crate::interrupt::Interrupt;
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Our answer while we install: no. Our tests start their own servers, and nobody asked for others.
+///
+/// It ends with the id of its process.
 const NO_START: &str = "#!/bin/sh\n\
     # Written by Backstay's `cargo xtask` for the time of one apt-get; may be removed.\n\
-    exit 101\n";
+    exit 101\n\
+    # ";
 
 /// What a person would type.
 pub(super) fn advice(package: &str) -> String {
@@ -85,16 +88,22 @@ impl<'p> Policy<'p> {
         let ours = match created {
             Ok(mut file) => {
                 let policy = Self { ours: Some(path) };
-                file.write_all(NO_START.as_bytes())
+                write!(file, "{NO_START}{}", std::process::id())
                     .with_context(|| format!("cannot write {}", path.display()))?;
                 return Ok(policy);
             }
-            // Left by one of us who was killed.
-            Err(_) if fs::read_to_string(path).is_ok_and(|text| text == NO_START) => Some(path),
+            Err(_) if was_left(path) => Some(path),
             Err(_) => None,
         };
         Ok(Self { ours })
     }
+}
+
+/// Whether the file is of one of us who was killed. One who is at work still needs it.
+fn was_left(path: &Path) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let id = text.strip_prefix(NO_START);
+    id.is_some_and(|id| !Path::new("/proc").join(id).exists())
 }
 
 impl Drop for Policy<'_> {
@@ -118,11 +127,14 @@ mod tests {
         let folder = Folder::new().unwrap();
         let path = folder.path().join("policy-rc.d");
         let policy = Policy::new(&path).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), NO_START);
+        assert!(fs::read_to_string(&path).unwrap().starts_with(NO_START));
+        // Another who comes meanwhile leaves it.
+        drop(Policy::new(&path).unwrap());
+        assert!(path.exists());
         drop(policy);
         assert!(!path.exists());
 
-        fs::write(&path, NO_START).unwrap();
+        fs::write(&path, format!("{NO_START}gone")).unwrap();
         drop(Policy::new(&path).unwrap());
         assert!(!path.exists());
 
