@@ -52,7 +52,7 @@
 //!
 //! # Features
 //!
-//! All are on by default but `sqlite`. Each only adds.
+//! All are on by default but `sqlite` and `postgres`. Each only adds.
 //!
 //! | feature | what |
 //! |---|---|
@@ -64,6 +64,7 @@
 //! | `metrics` | `telemetry::MetricsListener` |
 //! | `store` | `store::Store`, with a backend in memory |
 //! | `sqlite` | `store::SqliteStore`, in a file; compiles SQLite |
+//! | `postgres` | `store::PostgresStore`, on a server |
 
 #[doc(inline)]
 pub use backstay_call::*;

@@ -85,6 +85,20 @@ impl Batch {
         self
     }
 
+    /// How much its events and values weigh.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn value_bytes(&self) -> usize {
+        let of_change = |change: &Change| match change {
+            Change::Append { append, .. } => {
+                let events = append.events.iter();
+                events.map(|e| e.data.len() + e.metadata.len()).sum()
+            }
+            Change::Put { put, .. } => put.value.len(),
+            Change::Delete { .. } => 0,
+        };
+        self.changes.iter().map(of_change).sum()
+    }
+
     /// Refuses the whole batch once a higher token was seen for the fence's name. The last fence counts.
     pub fn fenced(mut self, fence: Fence) -> Self {
         self.fence = Some(fence);

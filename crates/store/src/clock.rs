@@ -55,6 +55,16 @@ impl Clock {
             Self::Test(clock) => clock.now(),
         }
     }
+
+    /// The time that a test has set, where one sets it.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn set_by_test(&self) -> Option<Timestamp> {
+        match self {
+            Self::Machine => None,
+            #[cfg(feature = "test-util")]
+            Self::Test(clock) => Some(clock.now()),
+        }
+    }
 }
 
 #[expect(

@@ -21,7 +21,7 @@
 //! # }).unwrap();
 //! ```
 //!
-//! [`SqliteStore`] keeps it in a file. [`MemoryStore`] keeps it nowhere: for tests and simulations.
+//! [`SqliteStore`] keeps it in a file, `PostgresStore` (feature `postgres`) on a server. [`MemoryStore`] keeps it nowhere: for tests and simulations.
 
 mod backend;
 mod batch;
@@ -34,10 +34,14 @@ mod entry;
 mod limits;
 mod memory;
 mod position;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod store;
 mod tail;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod with;
 
 pub use backend::{Backend, Capabilities, Durability, Pending};
 pub use batch::{Append, Batch, BatchId, Event, Expected, Fence, Put};
@@ -50,6 +54,8 @@ pub use entry::{Change, Entry, Recorded};
 pub use limits::Limits;
 pub use memory::MemoryStore;
 pub use position::{Position, Version};
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 pub use store::Store;

@@ -38,7 +38,7 @@ pub(crate) enum Server {
     Nats,
 }
 
-const USED_BY_TESTS: &[Server] = &[];
+const USED_BY_TESTS: &[Server] = &[Server::Postgres];
 
 /// What tests read, and its value.
 type Variable = (&'static str, OsString);
@@ -108,12 +108,16 @@ impl Servers {
         }
     }
 
-    /// Tells a command where the servers are, and nothing of those left out: the user may have exported others.
+    /// Tells a command where the servers are, and of those left out only that: the user may have exported others.
     pub(crate) fn tell(&self, command: &mut Command) {
         for server in Server::value_variants() {
             for name in server.variables() {
                 command.env_remove(name);
             }
+            command.env_remove(server.left_out());
+        }
+        for server in &self.skipped {
+            command.env(server.left_out(), "1");
         }
         let variables = self.variables.iter();
         command.envs(variables.map(|(name, value)| (name, value)));
@@ -168,6 +172,15 @@ impl Server {
             Server::Postgres => &["BACKSTAY_POSTGRES_URL", "BACKSTAY_POSTGRES_BIN"],
             Server::Etcd => &["BACKSTAY_ETCD_URL", "BACKSTAY_ETCD_BIN"],
             Server::Nats => &["BACKSTAY_NATS_URL", "BACKSTAY_NATS_BIN"],
+        }
+    }
+
+    /// Tells tests that they are to be skipped.
+    fn left_out(self) -> &'static str {
+        match self {
+            Server::Postgres => "BACKSTAY_WITHOUT_POSTGRES",
+            Server::Etcd => "BACKSTAY_WITHOUT_ETCD",
+            Server::Nats => "BACKSTAY_WITHOUT_NATS",
         }
     }
 
@@ -239,7 +252,7 @@ mod tests {
         assert_eq!(some.skipped(), [Server::Postgres, Server::Nats]);
     }
 
-    /// The summary says what was left out, and nothing when nothing was.
+    /// The summary says what was left out, and tests are told that and nothing else.
     #[test]
     fn the_summary_names_what_was_left_out() {
         let all = Server::value_variants();
@@ -252,8 +265,18 @@ mod tests {
         );
         let mut command = Command::new("true");
         none.tell(&mut command);
-        assert_eq!(command.get_envs().count(), 6);
-        assert!(command.get_envs().all(|(_, value)| value.is_none()));
+        let (told, hidden): (Vec<_>, Vec<_>) =
+            command.get_envs().partition(|(_, value)| value.is_some());
+        let told: Vec<_> = told.iter().map(|(name, _)| *name).collect();
+        assert_eq!(
+            told,
+            [
+                "BACKSTAY_WITHOUT_ETCD",
+                "BACKSTAY_WITHOUT_NATS",
+                "BACKSTAY_WITHOUT_POSTGRES"
+            ]
+        );
+        assert_eq!(hidden.len(), 6);
     }
 
     /// The names on the command line are the names in our messages.

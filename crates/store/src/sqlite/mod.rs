@@ -21,10 +21,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::{oneshot, watch};
 
+pub use crate::with::{CommitWithError, CommittedWith};
 pub use open::OpenError;
 pub use options::SqliteOptions;
 pub use rusqlite;
-pub use with::{CommitWithError, CommittedWith};
 
 use crate::{
     Backend, Batch, BatchId, Capabilities, Cause, Change, Claim, ClaimError, Commit, CommitError,

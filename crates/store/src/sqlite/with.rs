@@ -1,51 +1,14 @@
 //! The user's own rows in the same transaction.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use rusqlite::Transaction;
 use tokio::sync::oneshot;
 
 use super::writer::{Group, Job};
 use super::{SqliteStore, apply};
-use crate::{Batch, Cause, Commit, CommitError, Effect, Unavailable};
-
-/// A batch and rows of the user's own, committed together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CommittedWith<T> {
-    /// What the batch came to.
-    pub commit: Commit,
-    /// What the work returned; none if the batch had been committed before, so that the work was not run.
-    pub output: Option<T>,
-}
-
-/// Why neither the batch nor the user's rows were committed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommitWithError<E> {
-    /// The batch could not be.
-    #[error(transparent)]
-    Commit(CommitError),
-    /// The work said no.
-    #[error("the work failed")]
-    Work(#[source] E),
-    /// The work held up everybody for too long.
-    #[error("the work took longer than {limit:?}")]
-    TookTooLong {
-        /// As long as it may take.
-        limit: Duration,
-    },
-    /// The work panicked.
-    #[error("the work panicked")]
-    Panicked,
-}
-
-impl<E> From<Unavailable> for CommitWithError<E> {
-    fn from(unavailable: Unavailable) -> Self {
-        Self::Commit(unavailable.into())
-    }
-}
+use crate::with::{CommitWithError, CommittedWith};
+use crate::{Batch, Cause, Effect, Unavailable};
 
 impl SqliteStore {
     /// Commits a batch together with rows of your own tables in the same file.

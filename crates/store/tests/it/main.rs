@@ -11,6 +11,8 @@ mod ledger;
 #[cfg(all(feature = "sqlite", target_os = "linux"))]
 mod lost_writes;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(all(feature = "sqlite", target_os = "linux"))]
 mod process;
 #[cfg(all(feature = "sqlite", target_os = "linux"))]

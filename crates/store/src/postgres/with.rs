@@ -1,0 +1,209 @@
+//! The user's own rows in the same transaction.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use backstay_core::Effect;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, try_join};
+use tokio::time::timeout;
+use tokio_postgres::types::Type;
+use tokio_postgres::{IsolationLevel, Transaction};
+
+use super::failure::Failure;
+use super::group;
+use super::ledger::Needs;
+use super::server::{ATTEMPTS, Query, Server, ask_all, millis};
+use super::value::uuid;
+use super::write::write;
+use super::{PostgresStore, read};
+use crate::with::{CommitWithError, CommittedWith};
+use crate::{Batch, Position};
+
+/// The server stops the work's statement a little after we do, so that ours is the error that is told.
+const LATER: Duration = Duration::from_millis(100);
+
+impl PostgresStore {
+    /// Commits a batch together with rows of your own tables in the same database.
+    ///
+    /// `work` runs in a transaction of its own (read committed), before the batch's changes and before the store's lock
+    /// is taken: nobody's writes wait for it. It may run more than once, when the transaction meets others; what its
+    /// last run did counts. It must not end the transaction or change the session's settings other than by `SET LOCAL`.
+    /// A statement of it that failed fails the transaction, unless it was in a savepoint.
+    ///
+    /// ```no_run
+    /// # use backstay_store::{Batch, Event, PostgresStore};
+    /// # async fn pay(store: &PostgresStore) -> Result<(), Box<dyn std::error::Error>> {
+    /// let paid = Batch::new().append("order-7", Event::new("paid", ""));
+    /// let update = "UPDATE orders SET paid = true WHERE id = 7";
+    /// let done = store
+    ///     .commit_with(paid, |rows| Box::pin(rows.execute(update, &[])))
+    ///     .await?;
+    /// println!("{:?} rows", done.output);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CommitWithError::TookTooLong`] after the [work's time](super::PostgresOptions::work_timeout): its statement is
+    /// stopped, the connection closed and the transaction rolled back.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes its connection: the transaction is rolled back, unless its commit was sent already.
+    pub async fn commit_with<T, E>(
+        &self,
+        batch: Batch,
+        work: impl for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<T, E>> + Send + Sync,
+    ) -> Result<CommittedWith<T>, CommitWithError<E>>
+    where
+        T: Send,
+        E: Send,
+    {
+        let server = &self.shared.server;
+        let checked = server.options.limits.check(&batch);
+        checked.map_err(|invalid| CommitWithError::Commit(invalid.into()))?;
+        let mut left = ATTEMPTS;
+        loop {
+            left -= 1;
+            match attempt(server, &batch, &work).await {
+                Ok(Done::Committed(done, head)) => {
+                    self.shared.hint.committed(head);
+                    return Ok(done);
+                }
+                Ok(Done::Before) => {
+                    let found = read::commit(server, batch.id).await?;
+                    let commit = found.ok_or(Failure::NoState);
+                    let commit = commit.map_err(|lost| lost.told(Effect::Executed))?;
+                    return Ok(CommittedWith {
+                        commit,
+                        output: None,
+                    });
+                }
+                Err(Ended::ByWork(error)) => return Err(error),
+                Err(Ended::Lost(failure, effect)) => {
+                    let again = effect == Effect::NotExecuted && failure.is_passing();
+                    if !again || left == 0 {
+                        return Err(failure.told(effect).into());
+                    }
+                }
+            }
+        }
+    }
+}
+
+enum Done<T> {
+    Committed(CommittedWith<T>, Position),
+    /// By an earlier try; what the work did now was rolled back.
+    Before,
+}
+
+enum Ended<E> {
+    /// By the work, or by the batch.
+    ByWork(CommitWithError<E>),
+    Lost(Failure, Effect),
+}
+
+impl<E> From<Failure> for Ended<E> {
+    fn from(failure: Failure) -> Self {
+        Self::Lost(failure, Effect::NotExecuted)
+    }
+}
+
+async fn attempt<T, E>(
+    server: &Server,
+    batch: &Batch,
+    work: &(impl for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<T, E>> + Send + Sync),
+) -> Result<Done<T>, Ended<E>> {
+    let mut session = server.lend(&server.pool).await?;
+    let begin = session
+        .client_mut()
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .read_only(false)
+        .start();
+    let transaction = server.within(begin).await?;
+    let Some(number) = prepare(server, &transaction, batch).await? else {
+        server.within(transaction.rollback()).await?;
+        session.keep();
+        return Ok(Done::Before);
+    };
+
+    let limit = server.options.work_timeout;
+    let running = async { work(&transaction).await };
+    let output = match timeout(limit, AssertUnwindSafe(running).catch_unwind()).await {
+        Ok(Ok(Ok(output))) => output,
+        Ok(Ok(Err(error))) => {
+            server.within(transaction.rollback()).await?;
+            session.keep();
+            return Err(Ended::ByWork(CommitWithError::Work(error)));
+        }
+        Ok(Err(_)) => return Err(Ended::ByWork(CommitWithError::Panicked)),
+        Err(_) => return Err(Ended::ByWork(CommitWithError::TookTooLong { limit })),
+    };
+
+    let mut needs = Needs::default();
+    needs.batch(batch);
+    let loaded = group::load(server, transaction.client(), "", &needs).await?;
+    let (mut ledger, same) = loaded;
+    if same != number {
+        return Err(Ended::ByWork(CommitWithError::Ended));
+    }
+    let decided = if ledger.commits.contains_key(&batch.id) {
+        Ok(None)
+    } else {
+        ledger.commit(batch).map(Some)
+    };
+    let commit = match decided {
+        Ok(Some(commit)) => commit,
+        refused => {
+            server.within(transaction.rollback()).await?;
+            session.keep();
+            let refused = refused.map(|_| Done::Before);
+            return refused.map_err(|error| Ended::ByWork(CommitWithError::Commit(error)));
+        }
+    };
+    write(server, transaction.client(), &ledger, "").await?;
+    let head = ledger.head;
+    let committed = server.within(transaction.commit()).await;
+    committed.map_err(|failure| {
+        let effect = failure.effect_of_commit();
+        Ended::Lost(failure, effect)
+    })?;
+    session.keep();
+    let output = Some(output);
+    Ok(Done::Committed(CommittedWith { commit, output }, head))
+}
+
+/// Bounds the work's time, and tells the transaction's number; none if the batch was committed before.
+async fn prepare(
+    server: &Server,
+    transaction: &Transaction<'_>,
+    batch: &Batch,
+) -> Result<Option<i64>, Failure> {
+    let client = transaction.client();
+    let millis = millis(server.options.work_timeout + LATER);
+    let bounds = format!(
+        "SET LOCAL statement_timeout = {millis}; \
+         SET LOCAL idle_in_transaction_session_timeout = {millis}"
+    );
+    let batch = uuid(batch.id);
+    let asked = [
+        Query::new("SELECT txid_current()".to_owned(), []),
+        Query::new(
+            format!("SELECT FROM {}.commits WHERE batch = $1", server.schema()),
+            [(&batch as _, Type::UUID)],
+        ),
+    ];
+    let answers = try_join(client.batch_execute(&bounds), ask_all(client, &asked));
+    let ((), answers) = server.within(answers).await?;
+    let [number, found] = &answers[..] else {
+        return Err(Failure::NoState);
+    };
+    if !found.is_empty() {
+        return Ok(None);
+    }
+    let number = number.first().ok_or(Failure::NoState)?;
+    Ok(Some(number.try_get(0)?))
+}
