@@ -111,7 +111,12 @@ impl Batch {
 pub struct BatchId(Uuid);
 
 impl BatchId {
-    fn new() -> Self {
+    /// An id like no other.
+    #[expect(
+        clippy::new_without_default,
+        reason = "each is another: a default that differs every time surprises"
+    )]
+    pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
 

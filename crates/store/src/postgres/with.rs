@@ -6,6 +6,7 @@ use std::time::Duration;
 use backstay_core::Effect;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join};
+
 use tokio::time::timeout;
 use tokio_postgres::types::Type;
 use tokio_postgres::{IsolationLevel, Transaction};
@@ -18,7 +19,7 @@ use super::value::uuid;
 use super::write::write;
 use super::{PostgresStore, read};
 use crate::with::{CommitWithError, CommittedWith};
-use crate::{Batch, Position};
+use crate::{Batch, BatchId, Position};
 
 /// The server stops the work's statement a little after we do, so that ours is the error that is told.
 const LATER: Duration = Duration::from_millis(100);
@@ -61,19 +62,45 @@ impl PostgresStore {
         T: Send,
         E: Send,
     {
-        let server = &self.shared.server;
-        let checked = server.options.limits.check(&batch);
+        let checked = self.shared.server.options.limits.check(&batch);
         checked.map_err(|invalid| CommitWithError::Commit(invalid.into()))?;
+        self.attempts(batch.id, &work, |output| (batch.clone(), output))
+            .await
+    }
+
+    /// Commits rows of your own together with the batch that the work makes of them.
+    ///
+    /// Like [`commit_with`](Self::commit_with), for a batch that says what came of the work. It gets this id, whichever it
+    /// was made with.
+    pub async fn commit_from<T, E>(
+        &self,
+        id: BatchId,
+        work: impl for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<(Batch, T), E>> + Send + Sync,
+    ) -> Result<CommittedWith<T>, CommitWithError<E>>
+    where
+        T: Send,
+        E: Send,
+    {
+        self.attempts(id, &work, |made| made).await
+    }
+
+    async fn attempts<O, T, E>(
+        &self,
+        id: BatchId,
+        work: &(impl for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<O, E>> + Send + Sync),
+        made: impl Fn(O) -> (Batch, T),
+    ) -> Result<CommittedWith<T>, CommitWithError<E>> {
+        let server = &self.shared.server;
         let mut left = ATTEMPTS;
         loop {
             left -= 1;
-            match attempt(server, &batch, &work).await {
+            match attempt(server, id, work, &made).await {
                 Ok(Done::Committed(done, head)) => {
                     self.shared.hint.committed(head);
                     return Ok(done);
                 }
                 Ok(Done::Before) => {
-                    let found = read::commit(server, batch.id).await?;
+                    let found = read::commit(server, id).await?;
                     let commit = found.ok_or(Failure::NoState);
                     let commit = commit.map_err(|lost| lost.told(Effect::Executed))?;
                     return Ok(CommittedWith {
@@ -111,10 +138,11 @@ impl<E> From<Failure> for Ended<E> {
     }
 }
 
-async fn attempt<T, E>(
+async fn attempt<O, T, E>(
     server: &Server,
-    batch: &Batch,
-    work: &(impl for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<T, E>> + Send + Sync),
+    id: BatchId,
+    work: &(impl for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<O, E>> + Send + Sync),
+    made: &impl Fn(O) -> (Batch, T),
 ) -> Result<Done<T>, Ended<E>> {
     let mut session = server.lend(&server.pool).await?;
     let begin = session
@@ -124,7 +152,7 @@ async fn attempt<T, E>(
         .read_only(false)
         .start();
     let transaction = server.within(begin).await?;
-    let Some(number) = prepare(server, &transaction, batch).await? else {
+    let Some(number) = prepare(server, &transaction, id).await? else {
         server.within(transaction.rollback()).await?;
         session.keep();
         return Ok(Done::Before);
@@ -132,8 +160,8 @@ async fn attempt<T, E>(
 
     let limit = server.options.work_timeout;
     let running = async { work(&transaction).await };
-    let output = match timeout(limit, AssertUnwindSafe(running).catch_unwind()).await {
-        Ok(Ok(Ok(output))) => output,
+    let (mut batch, output) = match timeout(limit, AssertUnwindSafe(running).catch_unwind()).await {
+        Ok(Ok(Ok(output))) => made(output),
         Ok(Ok(Err(error))) => {
             server.within(transaction.rollback()).await?;
             session.keep();
@@ -143,17 +171,22 @@ async fn attempt<T, E>(
         Err(_) => return Err(Ended::ByWork(CommitWithError::TookTooLong { limit })),
     };
 
+    batch.id = id;
+    let checked = server.options.limits.check(&batch);
+    checked
+        .map_err(|invalid| CommitWithError::Commit(invalid.into()))
+        .map_err(Ended::ByWork)?;
     let mut needs = Needs::default();
-    needs.batch(batch);
+    needs.batch(&batch);
     let loaded = group::load(server, transaction.client(), "", &needs).await?;
     let (mut ledger, same) = loaded;
     if same != number {
         return Err(Ended::ByWork(CommitWithError::Ended));
     }
-    let decided = if ledger.commits.contains_key(&batch.id) {
+    let decided = if ledger.commits.contains_key(&id) {
         Ok(None)
     } else {
-        ledger.commit(batch).map(Some)
+        ledger.commit(&batch).map(Some)
     };
     let commit = match decided {
         Ok(Some(commit)) => commit,
@@ -180,7 +213,7 @@ async fn attempt<T, E>(
 async fn prepare(
     server: &Server,
     transaction: &Transaction<'_>,
-    batch: &Batch,
+    id: BatchId,
 ) -> Result<Option<i64>, Failure> {
     let client = transaction.client();
     let millis = millis(server.options.work_timeout + LATER);
@@ -188,7 +221,7 @@ async fn prepare(
         "SET LOCAL statement_timeout = {millis}; \
          SET LOCAL idle_in_transaction_session_timeout = {millis}"
     );
-    let batch = uuid(batch.id);
+    let batch = uuid(id);
     let asked = [
         Query::new("SELECT txid_current()".to_owned(), []),
         Query::new(

@@ -8,12 +8,12 @@ use tokio::sync::oneshot;
 use super::writer::{Group, Job};
 use super::{SqliteStore, apply};
 use crate::with::{CommitWithError, CommittedWith};
-use crate::{Batch, Cause, Effect, Unavailable};
+use crate::{Batch, BatchId, Cause, Effect, Unavailable};
 
 impl SqliteStore {
     /// Commits a batch together with rows of your own tables in the same file.
     ///
-    /// `work` runs on the thread that writes, after the batch's changes, and everybody else's writes wait for it: only
+    /// `work` runs on the thread that writes, before the batch's changes, and everybody else's writes wait for it: only
     /// statements belong in it, no waiting and no network. It may run more than once, when others in the same group fail;
     /// what its last run did counts. It can't end the transaction, change settings, or write to the store's tables.
     ///
@@ -30,15 +30,28 @@ impl SqliteStore {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let limits = &self.file.options.limits;
-        limits
-            .check(&batch)
-            .map_err(|invalid| CommitWithError::Commit(invalid.into()))?;
+        let checked = self.file.options.limits.check(&batch);
+        checked.map_err(|invalid| CommitWithError::Commit(invalid.into()))?;
+        let id = batch.id;
+        let both = move |rows: &Transaction<'_>| Ok((batch.clone(), work(rows)?));
+        self.commit_from(id, both).await
+    }
+
+    /// Commits rows of your own together with the batch that the work makes of them.
+    ///
+    /// Like [`commit_with`](Self::commit_with), for a batch that says what came of the work. It gets this id, whichever it
+    /// was made with.
+    pub async fn commit_from<T, E>(
+        &self,
+        id: BatchId,
+        work: impl Fn(&Transaction<'_>) -> Result<(Batch, T), E> + Send + 'static,
+    ) -> Result<CommittedWith<T>, CommitWithError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let job = Job::new(
-            move |group: &mut Group<'_>| run(group, &batch, &work),
-            reply,
-        );
+        let job = Job::new(move |group: &mut Group<'_>| run(group, id, &work), reply);
         self.file.writer.ask(Box::new(job)).await?;
         answer
             .await
@@ -48,30 +61,36 @@ impl SqliteStore {
 
 fn run<T, E>(
     group: &mut Group<'_>,
-    batch: &Batch,
-    work: &impl Fn(&Transaction<'_>) -> Result<T, E>,
+    id: BatchId,
+    work: &impl Fn(&Transaction<'_>) -> Result<(Batch, T), E>,
 ) -> Result<CommittedWith<T>, CommitWithError<E>> {
-    let found = super::read::commit(group.transaction, batch.id)?;
+    let found = super::read::commit(group.transaction, id)?;
     if let Some(commit) = found {
         return Ok(CommittedWith {
             commit,
             output: None,
         });
     }
-    let commit = apply::apply(group, batch).map_err(CommitWithError::Commit)?;
     let limit = group.options.work_timeout;
     let worked = group.guard.around(limit, || {
         catch_unwind(AssertUnwindSafe(|| work(group.transaction)))
     });
-    let Ok(worked) = worked else {
-        return Err(CommitWithError::TookTooLong { limit });
+    let (mut batch, output) = match worked {
+        Ok(Ok(Ok(made))) => made,
+        Ok(Ok(Err(error))) => return Err(CommitWithError::Work(error)),
+        Ok(Err(_)) => return Err(CommitWithError::Panicked),
+        Err(_) => return Err(CommitWithError::TookTooLong { limit }),
     };
-    match worked {
-        Ok(Ok(output)) => Ok(CommittedWith {
-            commit,
-            output: Some(output),
-        }),
-        Ok(Err(error)) => Err(CommitWithError::Work(error)),
-        Err(_) => Err(CommitWithError::Panicked),
+    // Else each of the batch's changes would be committed alone.
+    if group.transaction.is_autocommit() {
+        return Err(CommitWithError::Ended);
     }
+    batch.id = id;
+    let checked = group.options.limits.check(&batch);
+    checked.map_err(|invalid| CommitWithError::Commit(invalid.into()))?;
+    let commit = apply::apply(group, &batch).map_err(CommitWithError::Commit)?;
+    Ok(CommittedWith {
+        commit,
+        output: Some(output),
+    })
 }

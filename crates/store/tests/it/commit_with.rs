@@ -2,7 +2,9 @@
 
 use backstay_store::sqlite::rusqlite::{Error, Transaction};
 use backstay_store::sqlite::{CommitWithError, SqliteOptions};
-use backstay_store::{Batch, CommitError, Effect, Event, Expected, Put, SqliteStore, Version};
+use backstay_store::{
+    Batch, BatchId, CommitError, Effect, Event, Expected, Put, SqliteStore, Version,
+};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -50,6 +52,48 @@ async fn rows_are_committed_with_the_batch() {
     assert_eq!(done.commit.version("orders"), Some(Version::new(1)));
     let again = store.commit_with(batch, place(8)).await.expect("a commit");
     assert_eq!((again.output, again.commit.id), (None, done.commit.id));
+    assert_eq!(orders(&store).await, 1);
+}
+
+/// STO-1: the batch may say what came of the work.
+#[tokio::test]
+async fn a_batch_is_made_of_the_work() {
+    let (_folder, store) = store(SqliteOptions::new()).await;
+    let work = |rows: &Transaction<'_>| {
+        rows.execute("INSERT INTO orders VALUES (7)", [])?;
+        let last = rows.last_insert_rowid();
+        let batch = Batch::new().put(
+            "last",
+            Put::new(last.to_string()).expecting(Expected::Absent),
+        );
+        Ok::<_, Error>((batch, last))
+    };
+    let id = BatchId::new();
+    let done = store.commit_from(id, work).await.expect("a commit");
+    assert_eq!((done.commit.id, done.output), (id, Some(7)));
+    let last = store.get("last").await.expect("a read").expect("a value");
+    assert_eq!(last.value, "7");
+    let again = store.commit_from(id, work).await.expect("it is there");
+    assert_eq!((again.commit, again.output), (done.commit, None));
+
+    let taken = |rows: &Transaction<'_>| {
+        rows.execute("INSERT INTO orders VALUES (8)", [])?;
+        let batch = Batch::new().put("last", Put::new("8").expecting(Expected::Absent));
+        Ok::<_, Error>((batch, ()))
+    };
+    let refused = store.commit_from(BatchId::new(), taken).await;
+    let refused = refused.expect_err("the key is there");
+    assert!(
+        matches!(refused, CommitWithError::Commit(CommitError::Conflict(_))),
+        "{refused:?}"
+    );
+    let nameless = |_: &Transaction<'_>| Ok::<_, Error>((Batch::new().put("", "v"), ()));
+    let refused = store.commit_from(BatchId::new(), nameless).await;
+    let refused = refused.expect_err("a key has a name");
+    assert!(
+        matches!(refused, CommitWithError::Commit(CommitError::Invalid(_))),
+        "{refused:?}"
+    );
     assert_eq!(orders(&store).await, 1);
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use backstay_store::postgres::tokio_postgres::{Error, Transaction};
 use backstay_store::postgres::{CommitWithError, PostgresOptions};
-use backstay_store::{Append, Batch, CommitError, Event, Expected, Position, PostgresStore};
+use backstay_store::{
+    Append, Batch, BatchId, CommitError, Event, Expected, Position, PostgresStore, Put,
+};
 use futures_util::future::{BoxFuture, pending};
 use tokio::sync::Notify;
 
@@ -31,6 +33,38 @@ where
     F: for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<(), Error>> + Send + Sync,
 {
     work
+}
+
+/// STO-1: the batch may say what came of the work, and is refused with it.
+#[tokio::test]
+async fn a_batch_is_made_of_the_work() {
+    let Some((schema, store)) = opened(Duration::from_secs(60)).await else {
+        return;
+    };
+    let insert = schema.named("INSERT INTO S.rows VALUES (7) RETURNING number");
+    let commit = |id| {
+        store.commit_from(id, |rows| {
+            let insert = insert.clone();
+            Box::pin(async move {
+                let number: i64 = rows.query_one(&insert, &[]).await?.try_get(0)?;
+                let put = Put::new(number.to_string()).expecting(Expected::Absent);
+                Ok::<_, Error>((Batch::new().put("last", put), number))
+            })
+        })
+    };
+    let id = BatchId::new();
+    let done = commit(id).await.expect("a commit");
+    assert_eq!((done.commit.id, done.output), (id, Some(7)));
+    let last = store.get("last").await.expect("a read").expect("a value");
+    assert_eq!(last.value, "7");
+    let again = commit(id).await.expect("it is there");
+    assert_eq!((again.commit, again.output), (done.commit, None));
+    let refused = commit(BatchId::new()).await.expect_err("the key is there");
+    assert!(
+        matches!(refused, CommitWithError::Commit(CommitError::Conflict(_))),
+        "{refused:?}"
+    );
+    assert_eq!(schema.rows().await, 1);
 }
 
 /// STO-1: rows and batch are there together, once, or neither is.
