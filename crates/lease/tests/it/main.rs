@@ -1,0 +1,4 @@
+//! Who may act.
+
+mod memory;
+mod sqlite;
