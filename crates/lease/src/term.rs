@@ -114,14 +114,12 @@ impl Term {
 
     /// Goes on for as long as a renewal says that was asked for at a moment. False if the term has ended meanwhile.
     pub(crate) fn extend(&self, asked: Moment) -> bool {
-        let span = self.timing.span(asked);
-        let now = self.clock.now();
         self.state.send_if_modified(|state| {
-            let goes_on = state.phase == Phase::Leading && now < state.span.stop_at;
-            if goes_on {
-                state.span = span;
+            let leading = state.phase == Phase::Leading;
+            if leading {
+                state.span = self.timing.span(asked);
             }
-            goes_on
+            leading
         })
     }
 

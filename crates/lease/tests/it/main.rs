@@ -1,4 +1,5 @@
 //! Who may act.
 
 mod memory;
+mod simulation;
 mod sqlite;
