@@ -1,5 +1,8 @@
 //! Who may act.
 
+mod home;
 mod memory;
+mod process;
 mod simulation;
 mod sqlite;
+mod zombie;
