@@ -10,13 +10,17 @@ use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::arms::{self, Arm};
+use crate::leader;
 
 /// What the user asked for.
 #[derive(Debug)]
 pub(crate) enum Command {
     Overload(Overload),
     Healthy(Healthy),
+    PausedLeader(PausedLeader),
     List,
+    /// A process that an experiment has started.
+    Part(Part),
 }
 
 /// Why nothing runs.
@@ -52,6 +56,35 @@ enum Verb {
     },
     /// List experiments and arms
     List,
+    /// A process that an experiment starts
+    #[command(hide = true)]
+    Part {
+        #[command(subcommand)]
+        part: Part,
+    },
+}
+
+/// Processes that experiments start.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Part {
+    /// Lends leases
+    Coordination {
+        /// Where it keeps them
+        folder: PathBuf,
+    },
+    /// Keeps what leaders write
+    Resource {
+        /// Where it keeps that
+        folder: PathBuf,
+    },
+    /// Wants to lead
+    Candidate {
+        #[arg(value_parser = leader_arm)]
+        arm: leader::Arm,
+        node: u8,
+        coordination: SocketAddr,
+        resource: SocketAddr,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,6 +93,8 @@ enum Experiment {
     Overload(Overload),
     /// Nothing is wrong: what protection costs
     Healthy(Healthy),
+    /// A leader is stopped, cut off, and its clock set: who writes all the same
+    PausedLeader(PausedLeader),
 }
 
 /// Settings of `overload`.
@@ -88,7 +123,18 @@ pub(crate) struct Healthy {
     pub(crate) common: Common,
 }
 
-/// Settings that every experiment has.
+/// Settings of `paused-leader`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PausedLeader {
+    /// Same seed, same moments
+    #[arg(long, default_value = "1", value_parser = seed, allow_negative_numbers = true)]
+    pub(crate) seed: u64,
+    /// Folder for the reports
+    #[arg(long, default_value = "target/lab")]
+    pub(crate) out: PathBuf,
+}
+
+/// Settings that every experiment under load has.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
     /// Same seed, same schedule
@@ -124,6 +170,10 @@ pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Command,
         Some(Verb::Run {
             experiment: Experiment::Healthy(settings),
         }) => Ok(Command::Healthy(settings)),
+        Some(Verb::Run {
+            experiment: Experiment::PausedLeader(settings),
+        }) => Ok(Command::PausedLeader(settings)),
+        Some(Verb::Part { part }) => Ok(Command::Part(part)),
         None => Err(Refusal::Mistake("choose the command: run, list".to_owned())),
     }
 }
@@ -195,6 +245,7 @@ impl Place {
         let commands = self
             .0
             .get_subcommands()
+            .filter(|command| !command.is_hide_set())
             .map(|command| command.get_name().to_owned());
         let flags = self.0.get_arguments().filter_map(|flag| flag.get_long());
         let names: Vec<String> = if self.0.has_subcommands() {
@@ -208,6 +259,10 @@ impl Place {
 
 fn arm_list(text: &str) -> Result<ArmList, String> {
     arms::select(text).map(ArmList)
+}
+
+fn leader_arm(name: &str) -> Result<leader::Arm, String> {
+    leader::find(name).ok_or_else(|| format!("unknown arm `{name}`"))
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {
@@ -296,10 +351,13 @@ mod tests {
     fn a_mistake_is_answered_with_the_choices() {
         let cases = [
             ("lab go", "unknown command `go`; choose from: run, list"),
-            ("lab run", "choose the experiment: overload, healthy"),
+            (
+                "lab run",
+                "choose the experiment: overload, healthy, paused-leader",
+            ),
             (
                 "lab run nothing",
-                "unknown experiment `nothing`; choose from: overload, healthy",
+                "unknown experiment `nothing`; choose from: overload, healthy, paused-leader",
             ),
             (
                 "lab list all",

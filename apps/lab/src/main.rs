@@ -8,6 +8,7 @@ mod arms;
 mod cli;
 mod engine;
 mod experiment;
+mod leader;
 mod report;
 
 use std::process::ExitCode;
@@ -54,6 +55,14 @@ fn run(command: cli::Command) -> anyhow::Result<ExitCode> {
         }
         cli::Command::Healthy(settings) => {
             runtime.block_on(experiment::healthy::run_and_report(&settings))
+        }
+        cli::Command::PausedLeader(settings) => {
+            runtime.block_on(experiment::paused_leader::run_and_report(&settings))
+        }
+        cli::Command::Part(part) => {
+            runtime.block_on(leader::part(part))?;
+            runtime.shutdown_background();
+            return Ok(ExitCode::SUCCESS);
         }
     };
     // Calls of the arms that never gave up are still waiting; they are counted, so let them go.

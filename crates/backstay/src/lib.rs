@@ -49,6 +49,7 @@
 //! | hear what happens | [`Listener`], [`EventKind`], `telemetry` |
 //! | draw on the budget by hand, or share it | [`Budget`] |
 //! | keep what must survive a crash | `store` |
+//! | let one process act at a time | `lease` |
 //!
 //! # Features
 //!
@@ -63,6 +64,7 @@
 //! | `tracing` | `telemetry::TracingListener` |
 //! | `metrics` | `telemetry::MetricsListener` |
 //! | `store` | `store::Store`, with a backend in memory |
+//! | `lease` | `lease::Election`; brings `store` |
 //! | `sqlite` | `store::SqliteStore`, in a file; compiles SQLite |
 //! | `postgres` | `store::PostgresStore`, on a server |
 
@@ -81,6 +83,13 @@ pub mod telemetry {
 pub mod store {
     #[doc(inline)]
     pub use backstay_store::*;
+}
+
+/// Who may act: leases, leader election, and fences.
+#[cfg(feature = "lease")]
+pub mod lease {
+    #[doc(inline)]
+    pub use backstay_lease::*;
 }
 
 // The examples of the documents are tests.

@@ -136,7 +136,7 @@ fn keeps_goodput(arm: &'static str) -> Rule {
     let share = KEEPS * 100.0;
     promise(
         format!("{arm}'s goodput is at least {share:.0} % of {NONE_CANCELS}'s"),
-        move |run| {
+        move |run: &Measured| {
             let with = run.arm(arm)?.goodput.before?;
             let without = run.arm(NONE_CANCELS)?.goodput.before?;
             found(
@@ -150,7 +150,7 @@ fn keeps_goodput(arm: &'static str) -> Rule {
 fn keeps_latency(arm: &'static str) -> Rule {
     promise(
         format!("{arm}'s p99 is at most {SLOWS} times {NONE_CANCELS}'s"),
-        move |run| {
+        move |run: &Measured| {
             // Lost calls count as for ever, so a quantile that falls on one breaks the promise.
             let without = run.arm(NONE_CANCELS)?.p99_ms?;
             let Some(with) = run.arm(arm)?.p99_ms else {
@@ -165,7 +165,7 @@ fn keeps_latency(arm: &'static str) -> Rule {
 }
 
 fn never(arm: &'static str, does: &str, count: fn(&ArmReport) -> Option<u64>) -> Rule {
-    promise(format!("{arm} never {does}"), move |run| {
+    promise(format!("{arm} never {does}"), move |run: &Measured| {
         // An arm that does not count can't keep the promise.
         match count(run.arm(arm)?) {
             Some(times) => found(times == 0, format!("{times} times")),

@@ -2,6 +2,7 @@
 
 pub(crate) mod healthy;
 pub(crate) mod overload;
+pub(crate) mod paused_leader;
 pub(crate) mod summary;
 pub(crate) mod verdict;
 
@@ -23,7 +24,7 @@ use crate::report::live;
 use crate::report::metrics::Metrics;
 use crate::report::table;
 use crate::report::terminal::say;
-use crate::report::{Measured, Report, SCHEMA};
+use crate::report::{Measured, Report, Results, SCHEMA};
 use verdict::{Rule, Verdict, found, validity};
 
 /// The generator keeps to its schedule, or the run is void.
@@ -47,10 +48,11 @@ pub(crate) fn list() -> String {
     for (name, about) in [
         (overload::NAME, overload::ABOUT),
         (healthy::NAME, healthy::ABOUT),
+        (paused_leader::NAME, paused_leader::ABOUT),
     ] {
         let _ = writeln!(text, "  {name:<28} {about}");
     }
-    text.push_str("\narms (* by default)\n");
+    text.push_str("\narms of overload (* by default)\n");
     for arm in ARMS {
         let mark = if arm.runs == Runs::ByDefault {
             '*'
@@ -123,14 +125,14 @@ async fn under_load(
 }
 
 /// Judges what was measured.
-fn conclude(
+fn conclude<M>(
     experiment: &'static str,
     seed: u64,
-    rules: &[Rule],
-    measured: Measured,
+    rules: &[Rule<M>],
+    measured: M,
     ending: Ending,
     headline: String,
-) -> Report {
+) -> Report<M> {
     let (verdict, reasons, checks) = verdict::judge(rules, &measured, ending.cut_short());
     let partial = ending != Ending::Complete;
     Report {
@@ -147,7 +149,7 @@ fn conclude(
 }
 
 /// Shows a report and writes it down.
-fn publish(folder: &Folder, report: &Report) -> anyhow::Result<Verdict> {
+fn publish<M: Results>(folder: &Folder, report: &Report<M>) -> anyhow::Result<Verdict> {
     say(&format!("\n{}", table::render(report)));
     let (json, page) = folder.write(report)?;
     say(&format!("\n{}\n{}", json.display(), page.display()));
@@ -196,7 +198,7 @@ fn interrupted_early(experiment: &'static str, seed: u64, load: f64) -> Report {
 fn lag_rule() -> Rule {
     validity(
         format!("the generator's lag is at most {LAG_LIMIT_MS} ms at p99"),
-        |run| {
+        |run: &Measured| {
             let lag = run.generator_lag_p99_ms?;
             let kept = lag <= LAG_LIMIT_MS;
             let advice = if kept {
@@ -210,7 +212,7 @@ fn lag_rule() -> Rule {
 }
 
 fn must_run(arm: &'static str) -> Rule {
-    validity(format!("arm {arm} takes part"), move |run| {
+    validity(format!("arm {arm} takes part"), move |run: &Measured| {
         let runs = run.arm(arm).is_some();
         found(runs, if runs { "it did" } else { "it did not" }.to_owned())
     })

@@ -145,7 +145,7 @@ fn promises() -> Vec<Rule> {
                 "{BACKSTAY}'s goodput during the fault is at least {:.0} % of the capacity left",
                 KEEPS * 100.0
             ),
-            |run| {
+            |run: &Measured| {
                 // A load below what is left can be served whole, and no more than that.
                 let left = run.capacity_left_per_s?.min(run.offered_per_s?);
                 let during = run.arm(BACKSTAY)?.goodput.during?;
@@ -157,7 +157,7 @@ fn promises() -> Vec<Rule> {
         ),
         promise(
             format!("{BACKSTAY} recovers within {BACK_WITHIN_S} s"),
-            |run| {
+            |run: &Measured| {
                 let recovery = run.arm(BACKSTAY)?.recovery_s;
                 found(
                     recovery.is_some_and(|after| after <= BACK_WITHIN_S),
@@ -169,7 +169,7 @@ fn promises() -> Vec<Rule> {
             format!(
                 "{BACKSTAY} sends at most {AMPLIFIES} attempts for each call, during the fault too"
             ),
-            |run| {
+            |run: &Measured| {
                 let arm = run.arm(BACKSTAY)?;
                 let (whole, during) = (arm.amplification, arm.amplification_during?);
                 found(
@@ -180,7 +180,7 @@ fn promises() -> Vec<Rule> {
         ),
         promise(
             format!("{BUDGET_ONLY} sends no more during the fault than its budget allows"),
-            |run| {
+            |run: &Measured| {
                 let during = run.arm(BUDGET_ONLY)?.amplification_during?;
                 let budget = BudgetOptions::default();
                 let reserve = f64::from(budget.reserve()) / run.offered_per_s?;
@@ -201,7 +201,7 @@ fn conditions() -> Vec<Rule> {
             format!(
                 "{BUDGET_ONLY} repeats calls during the fault (if not, its budget had nothing to hold back)"
             ),
-            |run| {
+            |run: &Measured| {
                 let during = run.arm(BUDGET_ONLY)?.amplification_during?;
                 found(
                     during >= REPEATS,
@@ -214,24 +214,27 @@ fn conditions() -> Vec<Rule> {
         must_run(ARTICLE_RETRY),
         validity(
             format!("{ARTICLE_RETRY} never recovers (if it does, the fault was too weak)"),
-            |run| {
+            |run: &Measured| {
                 let recovery = run.arm(ARTICLE_RETRY)?.recovery_s;
                 found(recovery.is_none(), run.back(recovery))
             },
         ),
-        validity("the fault slows services of every arm".to_owned(), |run| {
-            let fewest = run.arms.iter().min_by_key(|arm| arm.slowed)?;
-            found(
-                fewest.slowed > 0,
-                format!("{} in {}, the fewest", fewest.slowed, fewest.name),
-            )
-        }),
+        validity(
+            "the fault slows services of every arm".to_owned(),
+            |run: &Measured| {
+                let fewest = run.arms.iter().min_by_key(|arm| arm.slowed)?;
+                found(
+                    fewest.slowed > 0,
+                    format!("{} in {}, the fewest", fewest.slowed, fewest.name),
+                )
+            },
+        ),
         validity(
             format!(
                 "{NONE} serves at least {:.0} % of the load before the fault",
                 FINE_BEFORE * 100.0
             ),
-            |run| {
+            |run: &Measured| {
                 let (before, offered) = (run.arm(NONE)?.goodput.before?, run.offered_per_s?);
                 found(
                     before >= FINE_BEFORE * offered,
@@ -241,7 +244,7 @@ fn conditions() -> Vec<Rule> {
         ),
         validity(
             format!("the watch lasts at least {SHORTEST_WATCH_S} s"),
-            |run| {
+            |run: &Measured| {
                 let watch = run.watched_s();
                 found(watch >= SHORTEST_WATCH_S, format!("{watch:.0} s"))
             },

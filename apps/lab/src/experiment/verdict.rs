@@ -38,23 +38,20 @@ pub(crate) enum Kind {
     Promise,
 }
 
-type Judge = Box<dyn Fn(&Measured) -> Option<Finding>>;
+type Judge<M> = Box<dyn Fn(&M) -> Option<Finding>>;
 
 /// One rule, stated before the run.
-pub(crate) struct Rule {
+pub(crate) struct Rule<M = Measured> {
     kind: Kind,
     text: String,
-    judge: Judge,
+    judge: Judge<M>,
 }
 
 /// A rule that the project promises to keep.
 ///
 /// `judge` answers `None` when the run has nothing that the rule could be held against. The run
 /// then proves nothing: a promise that nobody looked at is not kept.
-pub(crate) fn promise(
-    text: String,
-    judge: impl Fn(&Measured) -> Option<Finding> + 'static,
-) -> Rule {
+pub(crate) fn promise<M>(text: String, judge: impl Fn(&M) -> Option<Finding> + 'static) -> Rule<M> {
     Rule {
         kind: Kind::Promise,
         text,
@@ -63,10 +60,10 @@ pub(crate) fn promise(
 }
 
 /// A rule without which the run proves nothing.
-pub(crate) fn validity(
+pub(crate) fn validity<M>(
     text: String,
-    judge: impl Fn(&Measured) -> Option<Finding> + 'static,
-) -> Rule {
+    judge: impl Fn(&M) -> Option<Finding> + 'static,
+) -> Rule<M> {
     Rule {
         kind: Kind::Validity,
         text,
@@ -115,7 +112,7 @@ impl Check {
 }
 
 /// The rules as the user reads them before the run.
-pub(crate) fn announce(rules: &[Rule]) -> String {
+pub(crate) fn announce<M>(rules: &[Rule<M>]) -> String {
     let of = |kind| {
         let texts: Vec<_> = rules
             .iter()
@@ -132,9 +129,9 @@ pub(crate) fn announce(rules: &[Rule]) -> String {
 }
 
 /// Holds what was measured against the rules. `cut_short` says why the run is not whole, if so.
-pub(crate) fn judge(
-    rules: &[Rule],
-    measured: &Measured,
+pub(crate) fn judge<M>(
+    rules: &[Rule<M>],
+    measured: &M,
     cut_short: Option<&str>,
 ) -> (Verdict, Vec<String>, Vec<Check>) {
     let checks: Vec<Check> = rules

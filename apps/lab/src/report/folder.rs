@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Report, html};
+use super::{Report, Results, html};
 
 /// More than both reports need.
 const ROOM: usize = 4 << 20;
@@ -42,13 +42,16 @@ impl Folder {
     }
 
     /// Writes both reports, each whole or not at all, and says where they are.
-    pub(crate) fn write(&self, report: &Report) -> Result<(PathBuf, PathBuf), Unwritable> {
+    pub(crate) fn write<M: Results>(
+        &self,
+        report: &Report<M>,
+    ) -> Result<(PathBuf, PathBuf), Unwritable> {
         let json = serde_json::to_string_pretty(report).map_err(io::Error::from);
         let json = json.map_err(|source| Unwritable {
             path: self.path.clone(),
             source,
         })?;
-        let page = self.put("report.html", &html::page(&json))?;
+        let page = self.put("report.html", &html::page(&json, M::PAGE))?;
         let json = self.put("report.json", &(json + "\n"))?;
         Ok((json, page))
     }

@@ -1,6 +1,7 @@
 //! What a run leaves behind: a table, `report.json`, and `report.html`.
 
 pub(crate) mod folder;
+pub(crate) mod history;
 mod html;
 pub(crate) mod live;
 pub(crate) mod metrics;
@@ -17,7 +18,7 @@ pub(crate) const SCHEMA: u32 = 1;
 
 /// One run, as `report.json` has it. Times are in the unit the name ends in.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct Report<M = Measured> {
     pub(crate) schema: u32,
     pub(crate) experiment: &'static str,
     pub(crate) seed: u64,
@@ -31,7 +32,23 @@ pub(crate) struct Report {
     /// The rules and how each came out.
     pub(crate) checks: Vec<Check>,
     #[serde(flatten)]
-    pub(crate) measured: Measured,
+    pub(crate) measured: M,
+}
+
+/// What an experiment measures, and how that is shown.
+pub(crate) trait Results: Serialize {
+    /// The middle of its page, and what draws it.
+    const PAGE: Page;
+
+    /// What was measured, for the terminal: one line, then a table and what its columns mean.
+    fn table(&self) -> (String, String);
+}
+
+/// Parts of a page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    pub(crate) body: &'static str,
+    pub(crate) script: &'static str,
 }
 
 /// What was measured, before anybody judges it.

@@ -2,56 +2,20 @@
 
 use std::fmt::Write;
 
-use super::{ArmReport, Measured, Report};
+use super::{ArmReport, Measured, Page, Report, Results};
 
 const COLUMNS: [&str; 11] = [
     "arm", "before", "during", "after", "back", "load x", "wasted", "lost", "p50", "p99", "p99.9",
 ];
 
 /// Rules, numbers and verdict, for the terminal.
-pub(crate) fn render(report: &Report) -> String {
-    let mut text = String::new();
-    let measured = &report.measured;
-    let left = measured.capacity_left_per_s;
-    let _ = writeln!(
-        text,
-        "{} (seed {}): {}/s offered, capacity {}/s{}; generator lag p99 {} ms",
-        report.experiment,
-        report.seed,
-        number(measured.offered_per_s, 0),
-        number(measured.capacity_per_s, 0),
-        left.map_or_else(String::new, |left| format!(
-            ", {left:.0}/s left during the fault"
-        )),
-        number(measured.generator_lag_p99_ms, 1),
-    );
+pub(crate) fn render<M: Results>(report: &Report<M>) -> String {
+    let (line, table) = report.measured.table();
+    let mut text = format!("{} (seed {}): {line}\n", report.experiment, report.seed);
     if report.partial {
         text.push_str("partial: the run ended before its time\n");
     }
-    text.push('\n');
-    let rows = measured.arms.iter().map(|arm| cells(arm, measured));
-    align(&mut text, rows.collect());
-    for arm in &measured.arms {
-        if let Some(cpu) = arm.cpu_us_per_call {
-            let _ = writeln!(
-                text,
-                "{}: {cpu:.0} us of processor time a call, {} openings, {} sheds",
-                arm.name,
-                arm.openings
-                    .map_or_else(|| "-".to_owned(), |count| count.to_string()),
-                arm.sheds
-                    .map_or_else(|| "-".to_owned(), |count| count.to_string()),
-            );
-        }
-    }
-    text.push_str(
-        "\nbefore, during and after the fault: calls answered within the deadline, a second.\n\
-         back: from the end of the fault to the first 5 s at 95 % of offered.\n\
-         load x: attempts that reached the server, for each call.\n\
-         wasted: services begun whose caller had left before the end.\n\
-         p50 .. p99.9: ms, of all offered calls; \"lost\" where it falls on a call without an \
-         answer.\n\n",
-    );
+    let _ = writeln!(text, "\n{table}");
     for check in &report.checks {
         let _ = writeln!(text, "{}", check.line());
     }
@@ -62,14 +26,59 @@ pub(crate) fn render(report: &Report) -> String {
     text
 }
 
-/// Names to the left, numbers to the right, each column as wide as it must be.
-fn align(text: &mut String, rows: Vec<[String; COLUMNS.len()]>) {
-    let mut rows = rows;
-    rows.insert(0, COLUMNS.map(str::to_owned));
+impl Results for Measured {
+    const PAGE: Page = Page {
+        body: include_str!("page/load.html"),
+        script: include_str!("page/load.js"),
+    };
+
+    fn table(&self) -> (String, String) {
+        let left = self.capacity_left_per_s;
+        let line = format!(
+            "{}/s offered, capacity {}/s{}; generator lag p99 {} ms",
+            number(self.offered_per_s, 0),
+            number(self.capacity_per_s, 0),
+            left.map_or_else(String::new, |left| format!(
+                ", {left:.0}/s left during the fault"
+            )),
+            number(self.generator_lag_p99_ms, 1),
+        );
+        let mut rows = vec![COLUMNS.map(str::to_owned).to_vec()];
+        rows.extend(self.arms.iter().map(|arm| cells(arm, self).to_vec()));
+        let mut text = align(&rows);
+        for arm in &self.arms {
+            if let Some(cpu) = arm.cpu_us_per_call {
+                let _ = writeln!(
+                    text,
+                    "{}: {cpu:.0} us of processor time a call, {} openings, {} sheds",
+                    arm.name,
+                    arm.openings
+                        .map_or_else(|| "-".to_owned(), |count| count.to_string()),
+                    arm.sheds
+                        .map_or_else(|| "-".to_owned(), |count| count.to_string()),
+                );
+            }
+        }
+        text.push_str(
+            "\nbefore, during and after the fault: calls answered within the deadline, a second.\n\
+             back: from the end of the fault to the first 5 s at 95 % of offered.\n\
+             load x: attempts that reached the server, for each call.\n\
+             wasted: services begun whose caller had left before the end.\n\
+             p50 .. p99.9: ms, of all offered calls; \"lost\" where it falls on a call without an \
+             answer.\n",
+        );
+        (line, text)
+    }
+}
+
+/// Names to the left, numbers to the right, each column as wide as it must be; the first row names the columns.
+pub(super) fn align(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; COLUMNS.len()] = std::array::from_fn(width);
-    for row in &rows {
-        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
             let _ = if column == 0 {
                 write!(text, "{cell:<width$}")
             } else {
@@ -78,6 +87,7 @@ fn align(text: &mut String, rows: Vec<[String; COLUMNS.len()]>) {
         }
         text.push('\n');
     }
+    text
 }
 
 fn cells(arm: &ArmReport, measured: &Measured) -> [String; COLUMNS.len()] {

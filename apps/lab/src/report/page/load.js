@@ -1,7 +1,3 @@
-"use strict";
-const report = JSON.parse(document.getElementById("report").textContent);
-const byId = (id) => document.getElementById(id);
-
 // Okabe and Ito's palette, without its yellow, which can't be read on white. The second round is
 // dashed, and every line also has its name at its end.
 const PALETTE = ["#D55E00", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9"];
@@ -23,16 +19,6 @@ const seconds = report.offered.length;
 const state = { at: Math.max(0, seconds - 1), quantile: "p50_ms" };
 
 const WIDTH = 1040, HEIGHT = 230, LEFT = 46, RIGHT = 170, TOP = 24, BOTTOM = 26;
-const SVG = "http://www.w3.org/2000/svg";
-
-function draw(parent, name, attributes, text) {
-  const node = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  if (text !== undefined) node.textContent = text;
-  parent.appendChild(node);
-  return node;
-}
-
 const x = (second) => LEFT + (second / Math.max(1, seconds)) * (WIDTH - LEFT - RIGHT);
 
 /** One chart. `value(arm, second)` may answer null: no answer at all, drawn on the top line. */
@@ -142,17 +128,8 @@ function charts() {
   chart("load", { ...linear(highest), guides: [[1, "1 for each call"]], value: amplification });
 }
 
-const number = (value, digits = 0) => (value === null || value === undefined ? "-" : value.toFixed(digits));
 const quantile = (arm, name) => millis(arm.lost_quantiles.includes(name) ? null : arm[name]);
 const millis = (value) => (value === null || value === undefined ? "lost" : `${value.toFixed(0)} ms`);
-
-function element(parent, name, text, className) {
-  const node = document.createElement(name);
-  if (text !== undefined) node.textContent = text;
-  if (className) node.className = className;
-  parent.appendChild(node);
-  return node;
-}
 
 function legend() {
   for (const arm of arms) {
@@ -194,11 +171,6 @@ function moveTo(second) {
   charts();
 }
 
-function row(table, cells, tag) {
-  const line = element(table, "tr");
-  for (const cell of cells) element(line, tag, cell);
-}
-
 function tables() {
   const healthy = report.arms.some((arm) => typeof arm.cpu_us_per_call === "number");
   row(byId("numbers"), ["arm", ...(report.fault ? ["before/s", "during/s", "after/s", "recovery"] : ["goodput/s"]),
@@ -213,23 +185,9 @@ function tables() {
       quantile(arm, "p50_ms"), quantile(arm, "p99_ms"), quantile(arm, "p999_ms"),
       ...(healthy ? [number(arm.cpu_us_per_call), number(arm.openings), number(arm.sheds)] : [])], "td");
   }
-  for (const arm of report.arms) row(byId("about"), [arm.name, arm.about], "td");
-  row(byId("rules"), ["", "rule", "measured"], "th");
-  for (const check of report.checks) {
-    const mark = check.holds ? "holds" : check.kind === "promise" ? "BROKEN" : "VOID";
-    row(byId("rules"), [mark, `${check.kind}: ${check.rule}`, check.measured], "td");
-  }
 }
 
-byId("what").textContent = `Backstay lab, experiment ${report.experiment}, seed ${report.seed}, ` +
-  `load ${report.load} of ${number(report.capacity_per_s)}/s, generator lag p99 ${number(report.generator_lag_p99_ms, 1)} ms` +
-  (report.partial ? ". PARTIAL: the run ended before its time" : "");
-byId("verdict").textContent = report.verdict;
-byId("verdict").className = report.verdict;
-byId("headline").textContent = report.headline;
-for (const reason of report.reasons) element(byId("reasons"), "li", reason);
-document.title = `${report.verdict}: ${report.experiment}, Backstay lab`;
-
+frame(`, load ${report.load} of ${number(report.capacity_per_s)}/s, generator lag p99 ${number(report.generator_lag_p99_ms, 1)} ms`);
 legend();
 tables();
 byId("cursor").max = Math.max(0, seconds - 1);
