@@ -11,9 +11,10 @@ use clap::{Parser, ValueEnum};
 #[command(
     name = "bench",
     version,
-    about = "One protected call, side by side with the peers",
-    after_help = "On several threads, ns is the batch's wall time by all its calls: calls a \
-                  second are 1e9 by it.\nA missed target does not fail the command.",
+    about = "One protected call, or one commit, side by side with others that do the same",
+    after_help = "call: on several threads, ns is the batch's wall time by all its calls: calls a \
+                  second are 1e9 by it.\nstore: needs a Postgres server, which `cargo xtask bench \
+                  store` starts.\nA missed target does not fail the command.",
     styles = Styles::plain()
 )]
 pub(crate) struct Cli {
@@ -28,25 +29,40 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "TEXT")]
     pub(crate) filter: Option<String>,
 
-    /// Where the rows go [default: target/bench/call.json of the workspace; call-partial.json
-    /// with --quick or --filter]
+    /// Where the rows go [default: target/bench/call.json or store.json of the workspace;
+    /// call-partial.json or store-partial.json with --quick, --filter or --without]
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
+
+    /// store: a folder on a disk for its files [default: target/bench of the workspace]
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+
+    /// store: leave a server's rows out
+    #[arg(long, value_name = "SERVER")]
+    pub(crate) without: Option<Server>,
 }
+
+/// Where results and files go unless told.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench");
 
 impl Cli {
     /// Where the rows go. What is not the whole measurement does not take its place.
     pub(crate) fn json(&self) -> PathBuf {
-        let whole = !self.quick && self.filter.is_none();
-        let file = if whole {
-            "call.json"
-        } else {
-            "call-partial.json"
+        let whole = !self.quick && self.filter.is_none() && self.without.is_none();
+        let file = match (self.bench, whole) {
+            (Bench::Call, true) => "call.json",
+            (Bench::Call, false) => "call-partial.json",
+            (Bench::Store, true) => "store.json",
+            (Bench::Store, false) => "store-partial.json",
         };
-        let bench = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench");
-        self.json
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(bench).join(file))
+        let json = self.json.clone();
+        json.unwrap_or_else(|| PathBuf::from(FOLDER).join(file))
+    }
+
+    /// Where a store's files go.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.dir.clone().unwrap_or_else(|| PathBuf::from(FOLDER))
     }
 }
 
@@ -55,6 +71,15 @@ impl Cli {
 pub(crate) enum Bench {
     /// A call that succeeds at once, through each policy and a stack of them
     Call,
+    /// Commits to SQLite and Postgres, beside the same rows written by hand
+    Store,
+}
+
+/// What a bench needs and a machine may not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Server {
+    /// The rows of the group `postgres`
+    Postgres,
 }
 
 /// Why nothing is measured.
@@ -66,14 +91,22 @@ pub(crate) enum Refusal {
     Mistake(String),
 }
 
+const CHOICES: &str = "the choices are: call [--quick] [--filter TEXT] [--json PATH]; \
+                       store, which also takes [--dir FOLDER] [--without postgres]";
+
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refusal> {
-    Cli::try_parse_from(args).map_err(|error| {
+    let cli = Cli::try_parse_from(args).map_err(|error| {
         if error.use_stderr() {
             Refusal::Mistake(one_line(&error))
         } else {
             Refusal::Shown(error.to_string())
         }
-    })
+    })?;
+    if cli.bench == Bench::Call && (cli.dir.is_some() || cli.without.is_some()) {
+        let line = format!("error: call has neither files nor servers; {CHOICES}");
+        return Err(Refusal::Mistake(line));
+    }
+    Ok(cli)
 }
 
 /// What clap says before its first empty line, then all that may be written.
@@ -84,10 +117,7 @@ fn one_line(error: &clap::Error) -> String {
         .map(str::trim)
         .take_while(|line| !line.is_empty())
         .collect();
-    format!(
-        "{}; the choices are: call [--quick] [--filter TEXT] [--json PATH]",
-        what.join(" ")
-    )
+    format!("{}; {CHOICES}", what.join(" "))
 }
 
 #[cfg(test)]
@@ -114,15 +144,31 @@ mod tests {
         assert_eq!(all.json(), PathBuf::from("a.json"));
     }
 
+    /// The store's bench takes a folder and may leave its server out, which makes it a part.
+    #[test]
+    fn flags_of_the_store_arrive() {
+        let plain = parsed(&["store"]).unwrap();
+        assert_eq!(plain.bench, Bench::Store);
+        assert!(plain.json().ends_with("target/bench/store.json"));
+        assert!(plain.dir().ends_with("target/bench"));
+        let part = parsed(&["store", "--without", "postgres", "--dir", "disk"]).unwrap();
+        assert_eq!(part.without, Some(Server::Postgres));
+        assert_eq!(part.dir(), PathBuf::from("disk"));
+        assert!(part.json().ends_with("target/bench/store-partial.json"));
+    }
+
     /// A wrong bench, flag or value is one line that names the choices.
     #[test]
     fn a_mistake_is_one_line_with_the_choices() {
-        let wrong: [&[&str]; 5] = [
+        let wrong: [&[&str]; 8] = [
             &[],
-            &["store"],
+            &["saga"],
             &["call", "--fast"],
             &["call", "--json"],
             &["call", "stack"],
+            &["call", "--dir", "disk"],
+            &["call", "--without", "postgres"],
+            &["store", "--without", "etcd"],
         ];
         for args in wrong {
             let Err(Refusal::Mistake(line)) = parsed(args) else {
@@ -130,10 +176,7 @@ mod tests {
             };
             assert_eq!(line.lines().count(), 1, "{line}");
             assert!(line.starts_with("error: "), "{line}");
-            assert!(
-                line.ends_with("call [--quick] [--filter TEXT] [--json PATH]"),
-                "{line}"
-            );
+            assert!(line.ends_with(CHOICES), "{line}");
         }
     }
 

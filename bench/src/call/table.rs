@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
-use crate::row::{Row, throughput};
-use crate::targets::targets;
+use super::row::{Row, throughput};
+use super::targets::targets;
+use crate::target;
 
 /// Prints the rows, what sharing brought, and the targets.
 pub(crate) fn print(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
@@ -32,7 +33,7 @@ pub(crate) fn print(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
         }
     }
     writeln!(out, "{FOOT}")?;
-    print_targets(out, rows)
+    target::print(out, &targets(rows))
 }
 
 const FOOT: &str = "
@@ -64,18 +65,6 @@ fn print_throughput(
         base.subject,
         ratios.join(", ")
     )
-}
-
-fn print_targets(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
-    let targets = targets(rows);
-    if targets.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "\ntargets")?;
-    for target in targets {
-        writeln!(out, "{target}")?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! What Backstay set out to reach, judged by the rows.
 
-use std::fmt;
-
-use crate::row::{Row, throughput};
-use crate::subject::Group;
+use super::row::{Row, throughput};
+use super::subject::Group;
+use crate::target::{Bound, Target};
 
 /// Our crate, as its rows name it: alone, or before the brackets of a stack.
 const OURS: &str = "backstay";
@@ -20,21 +19,6 @@ const TWO_THREADS: f64 = 1.6;
 
 /// What two medians of the same code may differ by.
 const NOISE: f64 = 0.03;
-
-/// One target and what was measured for it.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Target {
-    claim: String,
-    bound: Bound,
-    /// `None` where the rows it needs were not measured.
-    measured: Option<f64>,
-}
-
-#[derive(Debug, PartialEq)]
-enum Bound {
-    AtMost(f64),
-    AtLeast(f64),
-}
 
 /// Every target, or none when we are not among the subjects.
 pub(crate) fn targets(rows: &[Row]) -> Vec<Target> {
@@ -104,30 +88,6 @@ fn fastest<'a>(rows: &'a [Row], name: &str, group: Group, threads: usize) -> Opt
 
 fn by(row: &Row, name: &str) -> bool {
     row.subject.split(' ').next() == Some(name)
-}
-
-impl Target {
-    fn verdict(&self) -> &'static str {
-        match (self.measured, &self.bound) {
-            (None, _) => "not measured",
-            (Some(value), Bound::AtMost(limit)) if value <= *limit => "met",
-            (Some(value), Bound::AtLeast(limit)) if value >= *limit => "met",
-            _ => "missed",
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:12}  {}", self.verdict(), self.claim)?;
-        if let Some(value) = self.measured {
-            write!(f, ": {value:.2}")?;
-        }
-        match self.bound {
-            Bound::AtMost(limit) => write!(f, " (at most {limit:.2})"),
-            Bound::AtLeast(limit) => write!(f, " (at least {limit:.2})"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::fmt;
 use std::hint::black_box;
 use std::time::Duration;
 
-use crate::drive;
+use super::drive;
 
 /// A call's time in all. Only has to be there: no measured call waits.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use alloc_tracker::Session;
 
-use crate::row::Row;
-use crate::subject::{Group, Run};
+use super::row::Row;
+use super::subject::{Group, Run};
+use crate::stats::median;
 
 /// Threads that share a handle. One, the cores of a small machine, and more than it has.
 const THREADS: [usize; 4] = [1, 2, 4, 8];
@@ -96,21 +97,15 @@ fn calibrate(run: &Run, threads: usize, batch: Duration) -> u64 {
 }
 
 fn row(cell: &mut Cell<'_>) -> Row {
-    cell.times.sort_by(f64::total_cmp);
-    let ns = quantile(&cell.times, 2);
+    let (ns, spread) = median(&mut cell.times);
     Row {
         subject: cell.run.subject,
         group: cell.run.group.name(),
         threads: cell.threads,
         ns,
         allocs: allocations(cell.run),
-        spread: (quantile(&cell.times, 3) - quantile(&cell.times, 1)) / 2.0 / ns,
+        spread,
     }
-}
-
-/// A quartile of sorted values, the nearest one at or below it.
-fn quantile(sorted: &[f64], quarter: usize) -> f64 {
-    sorted[(sorted.len() - 1) * quarter / 4]
 }
 
 fn per_call(time: Duration, calls: u64) -> f64 {
@@ -141,24 +136,13 @@ fn counted(run: &Run, calls: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::subject;
     use super::*;
-
-    /// Quartiles are values that were measured: the nearest at or below the rank.
-    #[test]
-    fn quartiles_are_measured_values() {
-        let quartiles = |sorted: &[f64]| -> Vec<f64> {
-            [1, 2, 3].map(|quarter| quantile(sorted, quarter)).to_vec()
-        };
-        let sorted = [10.0, 20.0, 30.0, 40.0, 50.0];
-        assert_eq!(quartiles(&sorted), vec![20.0, 30.0, 40.0]);
-        assert_eq!(quartiles(&sorted[..4]), vec![10.0, 20.0, 30.0]);
-        assert_eq!(quartiles(&sorted[..1]), vec![10.0; 3]);
-    }
 
     /// Rows come group by group, and only breaker and stack go beyond one thread.
     #[test]
     fn rows_are_in_the_order_of_the_groups() {
-        let runs = crate::subject::all();
+        let runs = subject::all();
         let rows = cells(&runs);
         let mut groups: Vec<_> = rows.iter().map(|cell| cell.run.group).collect();
         groups.dedup();
@@ -175,7 +159,7 @@ mod tests {
     /// Every subject answers its group's question: a call that ends otherwise panics.
     #[test]
     fn every_run_ends_as_its_group_says() {
-        for run in crate::subject::all() {
+        for run in subject::all() {
             run.time(10, 1);
             if run.shared {
                 run.time(10, 2);
