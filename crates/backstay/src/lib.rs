@@ -105,6 +105,9 @@ mod documents {
     #[cfg(feature = "config")]
     #[doc = include_str!("../../../docs/config.md")]
     struct Config;
+    #[cfg(feature = "lease")]
+    #[doc = include_str!("../../../docs/election.md")]
+    struct Election;
     #[cfg(feature = "http")]
     #[doc = include_str!("../../../docs/http.md")]
     struct Http;
