@@ -11,10 +11,10 @@ use clap::{Parser, ValueEnum};
 #[command(
     name = "bench",
     version,
-    about = "One protected call, or one commit, side by side with others that do the same",
+    about = "One protected call, one commit, or one failover, side by side with others that do the same",
     after_help = "call: on several threads, ns is the batch's wall time by all its calls: calls a \
-                  second are 1e9 by it.\nstore: needs a Postgres server, which `cargo xtask bench \
-                  store` starts.\nA missed target does not fail the command.",
+                  second are 1e9 by it.\nstore and failover: need a Postgres server, \
+                  which `cargo xtask bench` starts.\nA missed target does not fail the command.",
     styles = Styles::plain()
 )]
 pub(crate) struct Cli {
@@ -29,16 +29,16 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "TEXT")]
     pub(crate) filter: Option<String>,
 
-    /// Where the rows go [default: target/bench/call.json or store.json of the workspace;
-    /// call-partial.json or store-partial.json with --quick, --filter or --without]
+    /// Where the rows go [default: in target/bench of the workspace, call.json for example;
+    /// call-partial.json with --quick, --filter or --without]
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
 
-    /// store: a folder on a disk for its files [default: target/bench of the workspace]
+    /// store, failover: a folder on a disk for its files [default: target/bench of the workspace]
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
 
-    /// store: leave a server's rows out
+    /// store, failover: leave a server's rows out
     #[arg(long, value_name = "SERVER")]
     pub(crate) without: Option<Server>,
 }
@@ -55,6 +55,8 @@ impl Cli {
             (Bench::Call, false) => "call-partial.json",
             (Bench::Store, true) => "store.json",
             (Bench::Store, false) => "store-partial.json",
+            (Bench::Failover, true) => "failover.json",
+            (Bench::Failover, false) => "failover-partial.json",
         };
         let json = self.json.clone();
         json.unwrap_or_else(|| PathBuf::from(FOLDER).join(file))
@@ -73,6 +75,8 @@ pub(crate) enum Bench {
     Call,
     /// Commits to SQLite and Postgres, beside the same rows written by hand
     Store,
+    /// From a leader's end to the next leader's first write
+    Failover,
 }
 
 /// What a bench needs and a machine may not have.
@@ -92,7 +96,7 @@ pub(crate) enum Refusal {
 }
 
 const CHOICES: &str = "the choices are: call [--quick] [--filter TEXT] [--json PATH]; \
-                       store, which also takes [--dir FOLDER] [--without postgres]";
+                       store and failover, which also take [--dir FOLDER] [--without postgres]";
 
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refusal> {
     let cli = Cli::try_parse_from(args).map_err(|error| {

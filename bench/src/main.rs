@@ -11,6 +11,7 @@ use crate::cli::{Bench, Refusal};
 mod call;
 mod cli;
 mod clock;
+mod failover;
 mod results;
 mod stats;
 mod store;
@@ -20,10 +21,15 @@ mod target;
 static ALLOCATOR: Allocator<std::alloc::System> = Allocator::system();
 
 fn main() -> ExitCode {
+    // A process that the failover bench has started has no command line.
+    if let Some(done) = failover::stand() {
+        return ended(done);
+    }
     let done = match cli::parse(env::args_os()) {
         Ok(cli) => match cli.bench {
             Bench::Call => call::run(&cli),
             Bench::Store => store::run(&cli),
+            Bench::Failover => failover::run(&cli),
         },
         Err(Refusal::Shown(text)) => io::stdout().write_all(text.as_bytes()).map_err(Into::into),
         Err(Refusal::Mistake(line)) => {
@@ -31,6 +37,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    ended(done)
+}
+
+fn ended(done: anyhow::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -13,6 +13,12 @@ pub(crate) fn median(values: &mut [f64]) -> (f64, f64) {
     (median, spread)
 }
 
+/// The least of the sorted values that so many hundredths of them do not exceed.
+pub(crate) fn percentile(sorted: &[f64], hundredths: usize) -> f64 {
+    let rank = (sorted.len() * hundredths).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,6 +33,15 @@ mod tests {
         assert_eq!(quartiles(&sorted), vec![20.0, 30.0, 40.0]);
         assert_eq!(quartiles(&sorted[..4]), vec![10.0, 20.0, 30.0]);
         assert_eq!(quartiles(&sorted[..1]), vec![10.0; 3]);
+    }
+
+    /// The last percentiles of few values are the highest of them.
+    #[test]
+    fn percentiles_are_measured_values() {
+        let sorted: Vec<f64> = (1..=50).map(f64::from).collect();
+        let percentiles = [1, 50, 99, 100].map(|hundredths| percentile(&sorted, hundredths));
+        assert_eq!(percentiles.to_vec(), vec![1.0, 25.0, 50.0, 50.0]);
+        assert!(percentile(&[], 50).is_nan());
     }
 
     /// The order of the rounds does not matter.

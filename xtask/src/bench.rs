@@ -12,7 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::servers::{self, Server, Servers};
 
 /// Which server a benchmark talks to.
-const NEEDS: &[(&str, Server)] = &[("store", Server::Postgres)];
+const NEEDS: &[(&str, Server)] = &[("store", Server::Postgres), ("failover", Server::Postgres)];
 
 /// Runs the benchmark and hands its exit status on.
 pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
