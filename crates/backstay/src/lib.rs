@@ -50,6 +50,7 @@
 //! | draw on the budget by hand, or share it | [`Budget`] |
 //! | keep what must survive a crash | `store` |
 //! | let one process act at a time | `lease` |
+//! | do once what may be asked for twice | `idempotency` |
 //!
 //! # Features
 //!
@@ -65,6 +66,7 @@
 //! | `metrics` | `telemetry::MetricsListener` |
 //! | `store` | `store::Store`, with a backend in memory |
 //! | `lease` | `lease::Election`; brings `store` |
+//! | `idempotency` | `idempotency::Idempotency`, and with `http` a server's `idempotency::IdempotencyLayer`; brings `store` |
 //! | `sqlite` | `store::SqliteStore`, in a file; compiles SQLite |
 //! | `postgres` | `store::PostgresStore`, on a server |
 
@@ -76,6 +78,13 @@ pub use backstay_call::*;
 pub mod telemetry {
     #[doc(inline)]
     pub use backstay_telemetry::*;
+}
+
+/// What carries a key is done once.
+#[cfg(feature = "idempotency")]
+pub mod idempotency {
+    #[doc(inline)]
+    pub use backstay_idempotency::*;
 }
 
 /// Streams and keys, committed together.
@@ -111,6 +120,9 @@ mod documents {
     #[cfg(feature = "http")]
     #[doc = include_str!("../../../docs/http.md")]
     struct Http;
+    #[cfg(all(feature = "admission", feature = "idempotency", feature = "sqlite"))]
+    #[doc = include_str!("../../../docs/idempotency.md")]
+    struct Idempotency;
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("../../../docs/store.md")]
     struct Store;

@@ -40,7 +40,7 @@ pub mod postgres;
 pub mod sqlite;
 mod store;
 mod tail;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod transactional;
 mod with;
 
 pub use backend::{Backend, Capabilities, Durability, Pending};
@@ -60,5 +60,7 @@ pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use store::Store;
 pub use tail::{Tail, Watch, WatchError};
+pub use transactional::Transactional;
+pub use with::{CommitWithError, CommittedWith};
 
 pub use backstay_core::{Effect, Invalid};

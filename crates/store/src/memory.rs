@@ -70,6 +70,12 @@ impl MemoryStore {
     }
 }
 
+impl From<MemoryStore> for Store {
+    fn from(store: MemoryStore) -> Self {
+        store.into_store()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Held {
     now: Timestamp,

@@ -40,6 +40,11 @@ impl Store {
         Ok(self)
     }
 
+    /// How large what this handle writes may be.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// What can be relied on. What needs durability asks for it here.
     pub fn capabilities(&self) -> Capabilities {
         self.backend.capabilities()

@@ -20,6 +20,7 @@ use crate::classify::Classify;
 /// | 408, 500, 502, 503, 504, other 5xx, with one of these headers | overloaded; come back as it says | unknown |
 /// | the same without | transient | unknown |
 /// | 501, 505 | permanent | not executed |
+/// | 409 with such a header and `backstay-effect: unknown`: an earlier attempt of a keyed request still runs | overloaded; come back for its answer | unknown |
 /// | other 4xx | ignored: the caller's own fault | not executed |
 /// | a refused connection | transient | not executed |
 /// | any other error | transient | unknown |
@@ -61,6 +62,12 @@ fn of_response(status: StatusCode, headers: &HeaderMap) -> Class {
             effect: Effect::NotExecuted,
             pushback: pushback(headers),
         },
+        409 if says_when(headers) && stated_effect(headers) == Some(Effect::Unknown) => {
+            Class::Overloaded {
+                effect: Effect::Unknown,
+                pushback: pushback(headers),
+            }
+        }
         501 | 505 => Class::Permanent(Effect::NotExecuted),
         408 | 500.. => {
             let effect = stated_effect(headers).unwrap_or(Effect::Unknown);

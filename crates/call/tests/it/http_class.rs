@@ -93,6 +93,27 @@ fn reads_when_to_come_back() {
     }
 }
 
+/// CALL-2: 409 for an earlier attempt that still runs is a wait for its answer; any other is the caller's fault.
+#[test]
+fn an_earlier_attempt_that_runs_is_waited_for() {
+    let (when, unknown) = (("retry-after", "1"), ("backstay-effect", "unknown"));
+    let waits = Class::Overloaded {
+        effect: Effect::Unknown,
+        pushback: Pushback::After(Duration::from_secs(1)),
+    };
+    assert_eq!(class(409, &[when, unknown]), waits);
+    let refused = Class::Ignored(Effect::NotExecuted);
+    for headers in [
+        &[when][..],
+        &[unknown],
+        &[when, ("backstay-effect", "not-executed")],
+        &[when, ("backstay-effect", "executed")],
+    ] {
+        assert_eq!(class(409, headers), refused, "{headers:?}");
+    }
+    assert_eq!(class(422, &[when, unknown]), refused);
+}
+
 /// CALL-2: a server that knows what it did is believed.
 #[test]
 fn a_stated_effect_goes_before_the_status() {

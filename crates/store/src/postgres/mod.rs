@@ -89,6 +89,12 @@ impl PostgresStore {
     }
 }
 
+impl From<PostgresStore> for Store {
+    fn from(store: PostgresStore) -> Self {
+        store.store
+    }
+}
+
 impl std::ops::Deref for PostgresStore {
     type Target = Store;
 

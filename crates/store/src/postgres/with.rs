@@ -19,7 +19,7 @@ use super::value::uuid;
 use super::write::write;
 use super::{PostgresStore, read};
 use crate::with::{CommitWithError, CommittedWith};
-use crate::{Batch, BatchId, Position};
+use crate::{Batch, BatchId, Position, Store, Transactional};
 
 /// The server stops the work's statement a little after we do, so that ours is the error that is told.
 const LATER: Duration = Duration::from_millis(100);
@@ -64,7 +64,7 @@ impl PostgresStore {
     {
         let checked = self.shared.server.options.limits.check(&batch);
         checked.map_err(|invalid| CommitWithError::Commit(invalid.into()))?;
-        self.attempts(batch.id, &work, |output| (batch.clone(), output))
+        self.attempts(batch.id, &work, |output| Ok((batch.clone(), output)))
             .await
     }
 
@@ -81,15 +81,15 @@ impl PostgresStore {
         T: Send,
         E: Send,
     {
-        self.attempts(id, &work, |made| made).await
+        self.attempts(id, &work, Ok).await
     }
 
-    async fn attempts<O, T, E>(
+    async fn attempts<O, E, T, F: From<E>>(
         &self,
         id: BatchId,
         work: &(impl for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<O, E>> + Send + Sync),
-        made: impl Fn(O) -> (Batch, T),
-    ) -> Result<CommittedWith<T>, CommitWithError<E>> {
+        made: impl Fn(O) -> Result<(Batch, T), F>,
+    ) -> Result<CommittedWith<T>, CommitWithError<F>> {
         let server = &self.shared.server;
         let mut left = ATTEMPTS;
         loop {
@@ -120,6 +120,33 @@ impl PostgresStore {
     }
 }
 
+impl Transactional for PostgresStore {
+    type Rows<'t> = Transaction<'t>;
+    type Worked<'t, O, E> = BoxFuture<'t, Result<O, E>>;
+
+    fn store(&self) -> Store {
+        self.store.clone()
+    }
+
+    async fn commit_made<O, E, T, F>(
+        &self,
+        id: BatchId,
+        work: impl for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<O, E>>
+        + Send
+        + Sync
+        + 'static,
+        made: impl Fn(O) -> Result<(Batch, T), F> + Send + Sync + 'static,
+    ) -> Result<CommittedWith<T>, CommitWithError<F>>
+    where
+        O: Send + 'static,
+        E: Send + 'static,
+        T: Send + 'static,
+        F: From<E> + Send + 'static,
+    {
+        self.attempts(id, &work, made).await
+    }
+}
+
 enum Done<T> {
     Committed(CommittedWith<T>, Position),
     /// By an earlier try; what the work did now was rolled back.
@@ -138,12 +165,12 @@ impl<E> From<Failure> for Ended<E> {
     }
 }
 
-async fn attempt<O, T, E>(
+async fn attempt<O, E, T, F: From<E>>(
     server: &Server,
     id: BatchId,
     work: &(impl for<'t> Fn(&'t Transaction<'t>) -> BoxFuture<'t, Result<O, E>> + Send + Sync),
-    made: &impl Fn(O) -> (Batch, T),
-) -> Result<Done<T>, Ended<E>> {
+    made: &impl Fn(O) -> Result<(Batch, T), F>,
+) -> Result<Done<T>, Ended<F>> {
     let mut session = server.lend(&server.pool).await?;
     let begin = session
         .client_mut()
@@ -160,15 +187,18 @@ async fn attempt<O, T, E>(
 
     let limit = server.options.work_timeout;
     let running = async { work(&transaction).await };
-    let (mut batch, output) = match timeout(limit, AssertUnwindSafe(running).catch_unwind()).await {
-        Ok(Ok(Ok(output))) => made(output),
-        Ok(Ok(Err(error))) => {
+    let worked = match timeout(limit, AssertUnwindSafe(running).catch_unwind()).await {
+        Ok(Ok(worked)) => worked,
+        Ok(Err(_)) => return Err(Ended::ByWork(CommitWithError::Panicked)),
+        Err(_) => return Err(Ended::ByWork(CommitWithError::TookTooLong { limit })),
+    };
+    let (mut batch, output) = match worked.map_err(F::from).and_then(made) {
+        Ok(made) => made,
+        Err(error) => {
             server.within(transaction.rollback()).await?;
             session.keep();
             return Err(Ended::ByWork(CommitWithError::Work(error)));
         }
-        Ok(Err(_)) => return Err(Ended::ByWork(CommitWithError::Panicked)),
-        Err(_) => return Err(Ended::ByWork(CommitWithError::TookTooLong { limit })),
     };
 
     batch.id = id;

@@ -111,6 +111,12 @@ impl SqliteStore {
     }
 }
 
+impl From<SqliteStore> for Store {
+    fn from(store: SqliteStore) -> Self {
+        store.store
+    }
+}
+
 impl std::ops::Deref for SqliteStore {
     type Target = Store;
 

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::writer::{Group, Job};
 use super::{SqliteStore, apply};
 use crate::with::{CommitWithError, CommittedWith};
-use crate::{Batch, BatchId, Cause, Effect, Unavailable};
+use crate::{Batch, BatchId, Cause, Effect, Store, Transactional, Unavailable};
 
 impl SqliteStore {
     /// Commits a batch together with rows of your own tables in the same file.
@@ -56,6 +56,31 @@ impl SqliteStore {
         answer
             .await
             .unwrap_or_else(|_| Err(Unavailable::new(Cause::Closed, Effect::Unknown).into()))
+    }
+}
+
+impl Transactional for SqliteStore {
+    type Rows<'t> = Transaction<'t>;
+    type Worked<'t, O, E> = Result<O, E>;
+
+    fn store(&self) -> Store {
+        self.store.clone()
+    }
+
+    async fn commit_made<O, E, T, F>(
+        &self,
+        id: BatchId,
+        work: impl for<'t> Fn(&'t Transaction<'t>) -> Result<O, E> + Send + Sync + 'static,
+        made: impl Fn(O) -> Result<(Batch, T), F> + Send + Sync + 'static,
+    ) -> Result<CommittedWith<T>, CommitWithError<F>>
+    where
+        O: Send + 'static,
+        E: Send + 'static,
+        T: Send + 'static,
+        F: From<E> + Send + 'static,
+    {
+        let both = move |rows: &Transaction<'_>| made(work(rows)?);
+        self.commit_from(id, both).await
     }
 }
 

@@ -1,0 +1,124 @@
+use http::{HeaderMap, HeaderName};
+
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// As our own clients refuse what is longer.
+const LONGEST: usize = 255;
+
+/// What a request says about its key.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Stated {
+    None,
+    Key(String),
+    Malformed,
+}
+
+/// The key of a request: a string of RFC 9651, or the same text bare, as many clients send it.
+pub(super) fn stated(headers: &HeaderMap) -> Stated {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Stated::None,
+        (Some(value), None) => read(value.as_bytes()).map_or(Stated::Malformed, Stated::Key),
+        (Some(_), Some(_)) => Stated::Malformed,
+    }
+}
+
+fn read(value: &[u8]) -> Option<String> {
+    let text = str::from_utf8(value).ok()?.trim_matches([' ', '\t']);
+    let key = match text.strip_prefix('"') {
+        Some(quoted) => string(quoted)?,
+        None => bare(text)?,
+    };
+    (1..=LONGEST).contains(&key.len()).then_some(key)
+}
+
+/// A string without its opening quote. Parameters after it say nothing to us.
+fn string(quoted: &str) -> Option<String> {
+    let mut key = String::new();
+    let mut rest = quoted.chars();
+    loop {
+        match rest.next()? {
+            '"' => break,
+            '\\' => match rest.next()? {
+                escaped @ ('"' | '\\') => key.push(escaped),
+                _ => return None,
+            },
+            plain @ ' '..='~' => key.push(plain),
+            _ => return None,
+        }
+    }
+    let rest = rest.as_str().trim_start_matches(' ');
+    let is_parameters = rest.is_empty() || rest.starts_with(';');
+    (is_parameters && rest.is_ascii()).then_some(key)
+}
+
+/// Visible characters, but for those that divide a field of a header.
+fn bare(text: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_graphic() && !"\",;\\".contains(c);
+    text.chars().all(is_plain).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(values: &[&str]) -> Stated {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(
+                IDEMPOTENCY_KEY,
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
+        }
+        stated(&headers)
+    }
+
+    /// IDE-2: a structured string and the same text bare are one key; all else is malformed.
+    #[test]
+    fn a_string_or_a_bare_word_is_a_key() {
+        assert_eq!(of(&[]), Stated::None);
+        for (value, key) in [
+            (r#""order-7""#, "order-7"),
+            ("order-7", "order-7"),
+            (
+                "  8e03978e-40d5-43e8-bc93-6894a57f9324 ",
+                "8e03978e-40d5-43e8-bc93-6894a57f9324",
+            ),
+            (r#""a \"b\" \\""#, r#"a "b" \"#),
+            (r#""a";p=1"#, "a"),
+            (r#"" ""#, " "),
+        ] {
+            assert_eq!(of(&[value]), Stated::Key(key.to_owned()), "{value}");
+        }
+        let long = format!("\"{}\"", "k".repeat(256));
+        for value in [
+            "",
+            "\"\"",
+            "\"open",
+            r#""a"b"#,
+            r#""\n""#,
+            "a b",
+            "a,b",
+            "a;b",
+            "\"ü\"",
+            "ü",
+            "\"a\", \"b\"",
+            &long,
+        ] {
+            assert_eq!(of(&[value]), Stated::Malformed, "{value}");
+        }
+        assert_eq!(of(&["a", "a"]), Stated::Malformed);
+    }
+
+    proptest! {
+        /// IDE-2: whatever our clients send as a key is read as that key.
+        #[test]
+        fn a_key_survives_the_way(key in "[ -~]{1,255}") {
+            let escaped = key.replace('\\', r"\\").replace('"', r#"\""#);
+            prop_assert_eq!(of(&[&format!("\"{escaped}\"")]), Stated::Key(key));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tokio::time::{Instant, sleep};
+use tower_service::Service;
+
+use super::answer::{problem, replay, settle};
+use super::body::{AnswerBody, Unread, read_request};
+use super::guard::IdempotencyGuard;
+use super::key_header::{Stated, stated};
+use super::problem::Problem;
+use super::request::Principal;
+use crate::records::{Begin, Records, Seen};
+use crate::{BeginError, Fingerprint, Guard, Key};
+
+/// How soon a repeat that waits looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What all requests share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) records: Records,
+    pub(super) methods: Vec<Method>,
+    pub(super) is_required: bool,
+    pub(super) wait: Duration,
+    pub(super) namespace: String,
+    pub(super) principal: Principal,
+    pub(super) request_bytes: usize,
+    pub(super) answer_bytes: usize,
+}
+
+/// A service whose requests pass an [`IdempotencyLayer`](crate::IdempotencyLayer) first.
+#[derive(Clone, Debug)]
+pub struct IdempotencyService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+/// A request on its way through an [`IdempotencyLayer`](crate::IdempotencyLayer).
+///
+/// # Cancel safety
+///
+/// Dropping it drops the handler, and leaves the record open: the next try runs again. An answer that the handler has
+/// given is kept all the same.
+pub type IdempotencyFuture<R, E> =
+    Pin<Box<dyn Future<Output = Result<Response<AnswerBody<R>>, E>> + Send>>;
+
+impl<S> IdempotencyService<S> {
+    pub(super) fn new(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for IdempotencyService<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body + From<Bytes> + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    R: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    type Response = Response<AnswerBody<R>>;
+    type Error = S::Error;
+    type Future = IdempotencyFuture<R, S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // Only the one that was asked is ready. It goes with the request; the next one is asked anew.
+        let next = self.inner.clone();
+        let mut service = std::mem::replace(&mut self.inner, next);
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let key = match shared.key(&request) {
+                Ok(Some(key)) => key,
+                Ok(None) => {
+                    let response = service.call(request).await?;
+                    return Ok(response.map(AnswerBody::untouched));
+                }
+                Err(stop) => return Ok(problem(stop)),
+            };
+            match shared.admit(request, &key).await {
+                Ok((guard, mut request)) => {
+                    let extension = IdempotencyGuard::new(key, &guard, shared.answer_bytes);
+                    request.extensions_mut().insert(extension.clone());
+                    // From here on dropping leaves the record open.
+                    let response = service.call(request).await?;
+                    Ok(settle(&shared, guard, &extension, response).await)
+                }
+                Err(answer) => Ok(answer),
+            }
+        })
+    }
+}
+
+impl Shared {
+    /// The key by which a request is done once; none if it is to pass.
+    fn key<B>(&self, request: &Request<B>) -> Result<Option<String>, Problem> {
+        let is_claimed = request.extensions().get::<IdempotencyGuard>().is_some();
+        if is_claimed || !self.methods.contains(request.method()) {
+            return Ok(None);
+        }
+        match stated(request.headers()) {
+            Stated::Key(key) => Ok(Some(key)),
+            Stated::None if self.is_required => Err(Problem::KeyMissing),
+            Stated::None => Ok(None),
+            Stated::Malformed => Err(Problem::KeyMalformed),
+        }
+    }
+
+    /// Claims the request, or says what its caller gets instead of the handler's answer.
+    async fn admit<B, R>(
+        &self,
+        request: Request<B>,
+        key: &str,
+    ) -> Result<(Guard, Request<B>), Response<AnswerBody<R>>>
+    where
+        B: Body + From<Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let body = read_request(body, self.request_bytes).await;
+        let body = body.map_err(|unread| {
+            problem(match unread {
+                Unread::TooLarge => Problem::BodyTooLarge,
+                Unread::Broken => Problem::BodyBroken,
+            })
+        })?;
+        let (key, asked) = self.principal.identify(&self.namespace, &parts, key, &body);
+        match self.begin(&key, &asked).await {
+            Ok(Begin::Claimed(guard)) => Ok((guard, Request::from_parts(parts, B::from(body)))),
+            Ok(Begin::Finished(kept)) => Err(replay(&kept)),
+            Ok(Begin::Running) | Err(BeginError::Contended) => Err(problem(Problem::StillRunning)),
+            Err(BeginError::Mismatch) => Err(problem(Problem::KeyReused)),
+            Err(BeginError::Kept(_)) => Err(problem(Problem::RecordUnreadable)),
+            Err(BeginError::Commit(_)) => Err(problem(Problem::StoreUnavailable)),
+        }
+    }
+
+    /// Claims, and while somebody else is at it looks again as long as the options say.
+    async fn begin(&self, key: &Key, asked: &Fingerprint) -> Result<Begin, BeginError> {
+        let names = key.names();
+        let until = Instant::now() + self.wait;
+        loop {
+            let begun = self.records.begin(&names, asked).await?;
+            if !matches!(begun, Begin::Running) {
+                return Ok(begun);
+            }
+            while matches!(self.records.look(&names, asked).await?, Seen::Running) {
+                if Instant::now() >= until {
+                    return Ok(Begin::Running);
+                }
+                sleep(LOOK_AGAIN).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Commits whose answer is lost, or that do not happen.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use backstay_idempotency::{
+    BeginError, Begun, Fingerprint, FinishError, Guard, Idempotency, RunError,
+};
+use backstay_store::sqlite::rusqlite;
+use backstay_store::{
+    Backend, Batch, BatchId, Capabilities, Cause, Change, Claim, ClaimError, Commit, CommitError,
+    CommitWithError, CommittedWith, Effect, Entry, MemoryStore, Owner, Pending, Position, Recorded,
+    SqliteStore, Store, Transactional, Unavailable, Version,
+};
+use futures_util::FutureExt;
+use tokio::sync::watch;
+
+use crate::ground::sqlite;
+
+/// What becomes of a commit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Well,
+    /// It happens, and nobody hears of it.
+    Lost,
+    /// It does not happen, and nobody knows.
+    Vanished,
+    /// It does not happen, and that is said.
+    Busy,
+}
+
+use Fate::{Busy, Lost, Vanished, Well};
+
+impl Fate {
+    fn error(self) -> Unavailable {
+        match self {
+            Busy => Unavailable::new(Cause::Busy, Effect::NotExecuted),
+            _ => Unavailable::new(Cause::Storage, Effect::Unknown),
+        }
+    }
+}
+
+/// What becomes of the next commits, one after the other; of all after these, well.
+#[derive(Clone, Debug, Default)]
+struct Fates(Arc<Mutex<VecDeque<Fate>>>);
+
+impl Fates {
+    fn set(&self, fates: &[Fate]) {
+        *self.0.lock().unwrap() = fates.iter().copied().collect();
+    }
+
+    fn next(&self) -> Fate {
+        self.0.lock().unwrap().pop_front().unwrap_or(Well)
+    }
+}
+
+/// A store in memory behind a connection that fails.
+#[derive(Debug)]
+struct Lossy {
+    inner: MemoryStore,
+    fates: Fates,
+}
+
+impl Backend for Lossy {
+    fn commit(&self, batch: Batch) -> Pending<'_, Commit, CommitError> {
+        let fate = self.fates.next();
+        async move {
+            let done = match fate {
+                Well => return self.inner.commit(batch).await,
+                Lost => self.inner.commit(batch).await.map(drop),
+                Vanished | Busy => Ok(()),
+            };
+            done.and(Err(fate.error().into()))
+        }
+        .boxed()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn find(&self, id: BatchId) -> Pending<'_, Option<Commit>> {
+        self.inner.find(id)
+    }
+
+    fn head(&self) -> Pending<'_, Position> {
+        self.inner.head()
+    }
+
+    fn read(&self, stream: String, after: Version, limit: u32) -> Pending<'_, Vec<Recorded>> {
+        self.inner.read(stream, after, limit)
+    }
+
+    fn read_all(&self, after: Position, limit: u32) -> Pending<'_, Vec<Recorded>> {
+        self.inner.read_all(after, limit)
+    }
+
+    fn get(&self, key: String) -> Pending<'_, Option<Entry>> {
+        self.inner.get(key)
+    }
+
+    fn list(&self, prefix: String, after: String, limit: u32) -> Pending<'_, Vec<Entry>> {
+        self.inner.list(prefix, after, limit)
+    }
+
+    fn changes(
+        &self,
+        prefix: String,
+        after: Position,
+        limit: u32,
+    ) -> Pending<'_, Result<Vec<Change>, Position>> {
+        self.inner.changes(prefix, after, limit)
+    }
+
+    fn claim(&self, name: String, owner: Owner, ttl: Duration) -> Pending<'_, Claim, ClaimError> {
+        self.inner.claim(name, owner, ttl)
+    }
+
+    fn renew(&self, claim: Claim, ttl: Duration) -> Pending<'_, Claim, ClaimError> {
+        self.inner.renew(claim, ttl)
+    }
+
+    fn release(&self, claim: Claim) -> Pending<'_, bool> {
+        self.inner.release(claim)
+    }
+
+    fn holder(&self, name: String) -> Pending<'_, Option<Claim>> {
+        self.inner.holder(name)
+    }
+
+    fn sweep(&self) -> Pending<'_, u64> {
+        self.inner.sweep()
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.inner.changed()
+    }
+}
+
+fn lossy() -> (Idempotency, Fates) {
+    let fates = Fates::default();
+    let store = Store::new(Lossy {
+        inner: MemoryStore::new(),
+        fates: fates.clone(),
+    });
+    let once = Idempotency::builder(store).allow_volatile();
+    (once.build().unwrap(), fates)
+}
+
+fn asked() -> Fingerprint {
+    Fingerprint::of_bytes("it")
+}
+
+async fn claimed(once: &Idempotency) -> Guard {
+    match once.begin("key", &asked()).await.unwrap() {
+        Begun::Claimed(guard) => guard,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn state(once: &Idempotency) -> &'static str {
+    match once.begin("key", &asked()).await.unwrap() {
+        Begun::Claimed(_) => "free or open",
+        Begun::Running { .. } => "running",
+        Begun::Finished(_) => "finished",
+        _ => "new",
+    }
+}
+
+/// What may have happened is settled by the same batch.
+const SETTLED: [&[Fate]; 6] = [
+    &[Lost],
+    &[Vanished],
+    &[Lost, Lost],
+    &[Vanished, Lost, Vanished],
+    &[Lost, Busy, Lost],
+    &[Vanished, Busy, Busy],
+];
+
+/// IDE-1, IDE-3: a claim and an answer whose commit is lost on the way back are found to be there, and not refused.
+#[tokio::test(start_paused = true)]
+async fn lost_answers_are_settled() {
+    for fates in SETTLED {
+        let (once, fate) = lossy();
+        fate.set(fates);
+        let guard = claimed(&once).await;
+        fate.set(fates);
+        guard.finish(&"done").await.unwrap();
+        assert_eq!(state(&once).await, "finished", "{fates:?}");
+
+        let (once, fate) = lossy();
+        let guard = claimed(&once).await;
+        fate.set(fates);
+        guard.leave_open().await.unwrap();
+        let guard = claimed(&once).await;
+        fate.set(fates);
+        guard.free().await.unwrap();
+        assert_eq!(state(&once).await, "free or open", "{fates:?}");
+    }
+}
+
+/// IDE-3: a claim that did not happen is told at once; an answer is tried again, for it can't be had twice.
+#[tokio::test(start_paused = true)]
+async fn what_did_not_happen_is_tried_again_for_answers_only() {
+    let (once, fate) = lossy();
+    fate.set(&[Busy]);
+    let busy = once.begin("key", &asked()).await.unwrap_err();
+    assert!(
+        matches!(&busy, BeginError::Commit(CommitError::Unavailable(error)) if error.effect() == Effect::NotExecuted),
+        "{busy}"
+    );
+    let guard = claimed(&once).await;
+    fate.set(&[Busy, Busy, Busy]);
+    guard.finish(&"done").await.unwrap();
+    assert_eq!(state(&once).await, "finished");
+}
+
+/// IDE-3: an answer that can't be kept says what may have happened, and its run is given up.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_can_not_be_kept_is_told() {
+    for (fates, effect, then) in [
+        ([Busy; 4], Effect::NotExecuted, "free or open"),
+        (
+            [Vanished, Busy, Busy, Busy],
+            Effect::Unknown,
+            "free or open",
+        ),
+        ([Vanished; 4], Effect::Unknown, "free or open"),
+        ([Lost; 4], Effect::Unknown, "finished"),
+    ] {
+        let (once, fate) = lossy();
+        let guard = claimed(&once).await;
+        fate.set(&fates);
+        let error = guard.finish(&"done").await.unwrap_err();
+        assert!(
+            matches!(&error, FinishError::Commit(CommitError::Unavailable(error)) if error.effect() == effect),
+            "{fates:?} {error}"
+        );
+        assert_eq!(state(&once).await, then, "{fates:?}");
+    }
+}
+
+/// A file behind a connection that fails.
+#[derive(Clone)]
+struct LossyFile {
+    inner: SqliteStore,
+    fates: Fates,
+}
+
+impl From<LossyFile> for Store {
+    fn from(file: LossyFile) -> Self {
+        file.inner.store()
+    }
+}
+
+impl Transactional for LossyFile {
+    type Rows<'t> = rusqlite::Transaction<'t>;
+    type Worked<'t, O, E> = Result<O, E>;
+
+    fn store(&self) -> Store {
+        self.inner.store()
+    }
+
+    async fn commit_made<O, E, T, F>(
+        &self,
+        id: BatchId,
+        work: impl for<'t> Fn(&'t Self::Rows<'t>) -> Result<O, E> + Send + Sync + 'static,
+        made: impl Fn(O) -> Result<(Batch, T), F> + Send + Sync + 'static,
+    ) -> Result<CommittedWith<T>, CommitWithError<F>>
+    where
+        O: Send + 'static,
+        E: Send + 'static,
+        T: Send + 'static,
+        F: From<E> + Send + 'static,
+    {
+        let fate = self.fates.next();
+        if matches!(fate, Well | Lost) {
+            let done = self.inner.commit_made(id, work, made).await;
+            if fate == Well || done.is_err() {
+                return done;
+            }
+        }
+        Err(fate.error().into())
+    }
+}
+
+/// IDE-3: rows whose commit is lost on the way back are there once, and the answer is that of the try that counts.
+#[tokio::test(start_paused = true)]
+async fn lost_answers_of_rows_are_settled() {
+    for fates in SETTLED {
+        let asked = asked();
+        let (_folder, inner, _clock) = sqlite().await;
+        let table = "CREATE TABLE orders (id INTEGER PRIMARY KEY)";
+        let made = inner.commit_with(Batch::new(), |rows| rows.execute_batch(table));
+        made.await.unwrap();
+        let file = LossyFile {
+            inner,
+            fates: Fates::default(),
+        };
+        let once = Idempotency::new(file.clone()).unwrap();
+        file.fates.set(fates);
+        for replayed in [false, true] {
+            let done = once.run("key", &asked, |rows| {
+                rows.execute("INSERT INTO orders DEFAULT VALUES", [])?;
+                Ok::<_, rusqlite::Error>(rows.last_insert_rowid())
+            });
+            let done = done.await.unwrap();
+            assert_eq!((done.answer, done.replayed), (1, replayed), "{fates:?}");
+        }
+        file.fates.set(&[Busy]);
+        let busy = once.run("other", &asked, |_| Ok::<_, rusqlite::Error>(()));
+        let busy = busy.await.unwrap_err();
+        assert!(
+            matches!(&busy, RunError::Commit(CommitError::Unavailable(error)) if error.effect() == Effect::NotExecuted),
+            "{busy}"
+        );
+    }
+}
