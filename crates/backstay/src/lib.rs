@@ -49,12 +49,13 @@
 //! | hear what happens | [`Listener`], [`EventKind`], `telemetry` |
 //! | draw on the budget by hand, or share it | [`Budget`] |
 //! | keep what must survive a crash | `store` |
-//! | let one process act at a time | `lease` |
 //! | do once what may be asked for twice | `idempotency` |
+//! | let one process act at a time, and refuse the late writes of a former one | `lease` |
+//! | run jobs at certain times on whoever leads | `lease::schedule` |
 //!
 //! # Features
 //!
-//! All are on by default but `sqlite` and `postgres`. Each only adds.
+//! All are on by default but `sqlite`, `postgres` and `schedule`. Each only adds.
 //!
 //! | feature | what |
 //! |---|---|
@@ -65,10 +66,11 @@
 //! | `tracing` | `telemetry::TracingListener` |
 //! | `metrics` | `telemetry::MetricsListener` |
 //! | `store` | `store::Store`, with a backend in memory |
-//! | `lease` | `lease::Election`; brings `store` |
 //! | `idempotency` | `idempotency::Idempotency`, and with `http` a server's `idempotency::IdempotencyLayer`; brings `store` |
 //! | `sqlite` | `store::SqliteStore`, in a file; compiles SQLite |
 //! | `postgres` | `store::PostgresStore`, on a server |
+//! | `lease` | `lease::Election`, and fences for tables of your own and, with `http`, behind HTTP; brings `store` |
+//! | `schedule` | `lease::schedule::Schedule`; brings `lease` and the time zones of the world |
 
 #[doc(inline)]
 pub use backstay_call::*;
@@ -117,12 +119,18 @@ mod documents {
     #[cfg(feature = "lease")]
     #[doc = include_str!("../../../docs/election.md")]
     struct Election;
-    #[cfg(feature = "http")]
-    #[doc = include_str!("../../../docs/http.md")]
-    struct Http;
     #[cfg(all(feature = "admission", feature = "idempotency", feature = "sqlite"))]
     #[doc = include_str!("../../../docs/idempotency.md")]
     struct Idempotency;
+    #[cfg(all(feature = "http", feature = "lease", feature = "sqlite"))]
+    #[doc = include_str!("../../../docs/fencing.md")]
+    struct Fencing;
+    #[cfg(feature = "http")]
+    #[doc = include_str!("../../../docs/http.md")]
+    struct Http;
+    #[cfg(all(feature = "schedule", feature = "sqlite"))]
+    #[doc = include_str!("../../../docs/schedule.md")]
+    struct Schedule;
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("../../../docs/store.md")]
     struct Store;

@@ -49,6 +49,11 @@ impl Leadership {
         &self.0.0
     }
 
+    /// What it leads.
+    pub fn name(&self) -> &str {
+        &self.term().lease.name
+    }
+
     /// Higher in each term than in all before, whoever led.
     pub fn token(&self) -> u64 {
         self.term().lease.token
@@ -93,6 +98,22 @@ impl Leadership {
             work.as_mut().poll(cx).map(Ok)
         })
         .await
+    }
+
+    /// Whether it leads at this moment, by a look at the clock.
+    ///
+    /// # Errors
+    ///
+    /// [`Lost`] when the term has ended.
+    pub fn check(&self) -> Result<(), Lost> {
+        let ended = self.term().has_ended();
+        ended.map_or(Ok(()), |reason| Err(self.lost(reason)))
+    }
+
+    /// Ends the term because somebody else leads, as the place says where it writes.
+    #[cfg(feature = "schedule")]
+    pub(crate) fn lose(&self) {
+        self.term().stop(StepDown::Lost);
     }
 
     fn lost(&self, reason: StepDown) -> Lost {

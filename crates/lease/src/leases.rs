@@ -83,8 +83,14 @@ impl Lease {
 }
 
 /// The fence of a lease's name, as a claim's of that name.
-fn fence_name(name: &str) -> String {
+pub(crate) fn fence_name(name: &str) -> String {
     format!("claim:{}", claim_name(name))
+}
+
+/// The lease whose fence has this name.
+#[cfg(feature = "http")]
+pub(crate) fn lease_of_fence(fence: &str) -> Option<&str> {
+    fence.strip_prefix("claim:lease/")
 }
 
 /// Under which name a store holds a lease: as a claim and as a key.

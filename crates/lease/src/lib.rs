@@ -29,11 +29,14 @@ mod clock;
 pub mod conformance;
 mod election;
 mod event;
+pub mod fencing;
 mod keeper;
 mod leadership;
 mod leases;
 mod observer;
 mod on_store;
+#[cfg(feature = "schedule")]
+pub mod schedule;
 mod term;
 mod timing;
 

@@ -1,8 +1,10 @@
 //! Who may act.
 
+mod fencing;
 mod home;
 mod memory;
 mod process;
+mod schedule;
 mod simulation;
 mod sqlite;
 mod zombie;
