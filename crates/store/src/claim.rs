@@ -72,6 +72,17 @@ pub(crate) fn fence_name(claim: &str) -> String {
     format!("claim:{claim}")
 }
 
+/// The epoch of a new holding: higher than that of the last, and than any token that was seen in its place.
+pub(crate) fn next_epoch(last: u64, highest: u64) -> Result<u64, Invalid> {
+    let before = last.max(highest);
+    // Databases count in signed numbers.
+    if before >= i64::MAX.unsigned_abs() {
+        let limit = format!("must be below {} for another epoch", i64::MAX);
+        return Err(Invalid::new("the claim's fence", before, limit));
+    }
+    Ok(before + 1)
+}
+
 /// Why a claim was not given or not renewed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

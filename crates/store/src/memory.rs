@@ -10,7 +10,7 @@ use futures_util::future::ready;
 use tokio::sync::watch;
 
 use crate::batch::{Change as Wanted, Expected};
-use crate::claim::fence_name;
+use crate::claim::{fence_name, next_epoch};
 use crate::clock::Clock;
 use crate::{
     Append, Backend, Batch, BatchId, Capabilities, Change, Claim, ClaimError, Commit, CommitError,
@@ -299,13 +299,16 @@ impl Held {
                 left: Duration::from_millis(left),
             });
         }
+        let last = last.map_or(0, |last| last.epoch);
+        let fence = fence_name(&name);
+        let highest = self.fences.get(&fence).copied().unwrap_or_default();
         let claim = Claim {
-            epoch: last.map_or(0, |last| last.epoch) + 1,
+            epoch: next_epoch(last, highest)?,
             owner,
             expires_at: now.plus(ttl),
             name: name.clone(),
         };
-        self.fences.insert(fence_name(&name), claim.epoch);
+        self.fences.insert(fence, claim.epoch);
         self.claims.insert(name, claim.clone());
         Ok(claim)
     }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::Subject;
-use crate::{Batch, ClaimError, CommitError, Owner};
+use crate::{Batch, ClaimError, CommitError, Fence, Owner};
 
 const TTL: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(9);
@@ -91,6 +91,40 @@ pub async fn a_take_over_fences_who_held_before(subject: &dyn Subject) {
     assert!(other.commit(write(second.fence(), "second")).await.is_ok());
     let key = store.get("key").await.expect("a read").expect("the key");
     assert_eq!(&key.value[..], b"second");
+}
+
+/// STO-6, STO-7: a claim's epoch is above every token that its fence has seen, also one that no claim has given.
+pub async fn a_take_over_never_lowers_a_fence(subject: &dyn Subject) {
+    let store = subject.open().await;
+    let elsewhere = |token| Batch::new().fenced(Fence::new("claim:job", token));
+    assert!(store.commit(elsewhere(100)).await.is_ok());
+    let claim = store.claim("job", Owner::new(), TTL).await.expect("free");
+    assert_eq!(claim.epoch, 101);
+    for token in [100, 1] {
+        let refused = store.commit(elsewhere(token)).await;
+        let fenced = CommitError::Fenced {
+            name: "claim:job".to_owned(),
+            token,
+            highest: 101,
+        };
+        assert_eq!(refused, Err(fenced));
+    }
+    assert!(
+        store
+            .commit(Batch::new().fenced(claim.fence()))
+            .await
+            .is_ok()
+    );
+
+    let last = i64::MAX.unsigned_abs();
+    assert!(store.commit(elsewhere(last)).await.is_ok());
+    subject.clock().advance(TTL);
+    let none_left = store.claim("job", Owner::new(), TTL).await;
+    assert!(
+        matches!(none_left, Err(ClaimError::Invalid(_))),
+        "{none_left:?}"
+    );
+    assert_eq!(store.holder("job").await, Ok(None));
 }
 
 /// STO-7: of many who ask at once, one gets the claim.

@@ -67,6 +67,7 @@ macro_rules! conformance {
             every_holding_has_a_higher_epoch,
             a_lapsed_claim_can_not_be_renewed,
             a_take_over_fences_who_held_before,
+            a_take_over_never_lowers_a_fence,
             one_of_many_gets_a_claim,
             a_key_expires_by_the_stores_clock,
             an_expired_key_is_told_to_watchers,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::batch::Change;
-use crate::claim::fence_name;
+use crate::claim::{fence_name, next_epoch};
 use crate::{
     Append, Batch, BatchId, Claim, ClaimError, Commit, CommitError, Conflict, Event, Expected,
     Fence, Owner, Position, Put, Timestamp, Version,
@@ -151,21 +151,16 @@ impl Ledger {
                 left: Duration::from_millis(left),
             });
         }
+        let fence = fence_name(name);
+        let highest = self.fences.get(&fence).copied().unwrap_or_default();
         let claim = Claim {
             name: name.to_owned(),
             owner,
-            epoch: last.map_or(0, |last| last.epoch) + 1,
+            epoch: next_epoch(last.map_or(0, |last| last.epoch), highest)?,
             expires_at: self.now.plus(ttl),
         };
-        let fence = fence_name(name);
-        if self
-            .fences
-            .get(&fence)
-            .is_none_or(|token| *token < claim.epoch)
-        {
-            self.fences.insert(fence.clone(), claim.epoch);
-            self.changes.fences.insert(fence, claim.epoch);
-        }
+        self.fences.insert(fence.clone(), claim.epoch);
+        self.changes.fences.insert(fence, claim.epoch);
         self.hold(claim.clone());
         Ok(claim)
     }

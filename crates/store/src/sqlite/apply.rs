@@ -9,7 +9,7 @@ use rusqlite::params;
 use super::read;
 use super::writer::Group;
 use crate::batch::Change;
-use crate::claim::fence_name;
+use crate::claim::{fence_name, next_epoch};
 use crate::{
     Append, Batch, Claim, ClaimError, Commit, CommitError, Conflict, Expected, Fence, Owner,
     Position, Put, Timestamp, Unavailable, Version,
@@ -58,12 +58,7 @@ pub(super) fn apply(group: &mut Group<'_>, batch: &Batch) -> Result<Commit, Comm
 }
 
 fn pass(group: &Group<'_>, fence: &Fence) -> Result<(), CommitError> {
-    let highest = group.row(
-        "SELECT token FROM backstay_fences WHERE name = ?1",
-        [&fence.name],
-        |row| row.get::<_, i64>(0),
-    )?;
-    let highest = highest.map_or(0, i64::unsigned_abs);
+    let highest = highest(group, &fence.name)?;
     if fence.token < highest {
         return Err(CommitError::Fenced {
             name: fence.name.clone(),
@@ -75,6 +70,16 @@ fn pass(group: &Group<'_>, fence: &Fence) -> Result<(), CommitError> {
         raise(group, &fence.name, fence.token)?;
     }
     Ok(())
+}
+
+/// The highest token of a fence, 0 where none was seen.
+fn highest(group: &Group<'_>, fence: &str) -> Result<u64, Unavailable> {
+    let token = group.row(
+        "SELECT token FROM backstay_fences WHERE name = ?1",
+        [fence],
+        |row| row.get::<_, i64>(0),
+    )?;
+    Ok(token.map_or(0, i64::unsigned_abs))
 }
 
 fn raise(group: &Group<'_>, fence: &str, token: u64) -> Result<(), Unavailable> {
@@ -198,7 +203,7 @@ pub(super) fn claim(
         [name],
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Timestamp>(1)?)),
     )?;
-    let (epoch, expires_at) = last.unwrap_or_default();
+    let (last, expires_at) = last.unwrap_or_default();
     if group.now < expires_at {
         let left = expires_at.as_millis() - group.now.as_millis();
         return Err(ClaimError::Held {
@@ -206,10 +211,12 @@ pub(super) fn claim(
             left: Duration::from_millis(left),
         });
     }
+    let fence = fence_name(name);
+    let highest = highest(group, &fence)?;
     let claim = Claim {
         name: name.to_owned(),
         owner,
-        epoch: epoch.unsigned_abs() + 1,
+        epoch: next_epoch(last.unsigned_abs(), highest)?,
         expires_at: group.now.plus(ttl),
     };
     group.run(
@@ -223,7 +230,7 @@ pub(super) fn claim(
             claim.expires_at
         ],
     )?;
-    raise(group, &fence_name(name), claim.epoch)?;
+    raise(group, &fence, claim.epoch)?;
     Ok(claim)
 }
 
