@@ -120,6 +120,7 @@ mod tests {
             .into_iter()
             .chain(COMMITTERS.map(|committers| (Group::Sqlite, committers)))
             .chain(COMMITTERS.map(|committers| (Group::Postgres, committers)))
+            .chain(COMMITTERS.map(|committers| (Group::Http, committers)))
             .collect();
         assert_eq!(order, expected);
     }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::row::{Row, find};
-use super::subject::Subject;
+use super::subject::{Group, Subject};
 use super::targets::targets;
 use crate::cli::Server;
 use crate::target;
@@ -36,6 +36,7 @@ pub(crate) fn print(out: &mut impl Write, rows: &[Row], without: Option<Server>)
         writeln!(out, "postgres  skipped by request")?;
     }
     writeln!(out, "{FOOT}")?;
+    print_http(out, rows)?;
     print_unsteady(out, rows)?;
     target::print(out, &targets(rows))
 }
@@ -59,6 +60,25 @@ fn print_unsteady(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
         out,
         "\nThe disk was not steady (spread {spread:.0} %): measure again when nothing else runs."
     )
+}
+
+/// What doing it once costs a request: medians by those of a route that commits, and of one that does nothing.
+fn print_http(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
+    for row in rows.iter().filter(|row| row.group == Group::Http) {
+        let by = |base| {
+            let base = find(rows, base, row.committers)?;
+            Some(row.by(base, |sample| sample.p50))
+        };
+        if let (Some(commits), Some(bare)) = (by(Subject::RouteCommits), by(Subject::Route)) {
+            writeln!(
+                out,
+                "http, {}: p50 of {}: {commits:.2} of a route with one commit, {bare:.2} of a route",
+                row.committers,
+                row.subject.name(),
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// Commits a second by those of the group's first or second way by hand, where there is one.

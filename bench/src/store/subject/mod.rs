@@ -2,6 +2,7 @@
 //!
 //! What is written by hand goes to the store's own tables: the same columns, the same indexes.
 
+mod http;
 mod page;
 pub(crate) mod postgres;
 mod postgres_by_hand;
@@ -15,6 +16,7 @@ use backstay::store::{Batch, Event, Store};
 use serde::{Serialize, Serializer};
 use tokio::runtime::{Builder, Runtime};
 
+use self::http::Route;
 use super::Ground;
 use super::load::{self, Sample, Window};
 
@@ -35,6 +37,14 @@ pub(crate) enum Subject {
     PostgresBatched,
     /// Our store on a server.
     Postgres,
+    /// A route over HTTP that commits nothing.
+    Route,
+    /// One that commits an event to our store in a file.
+    RouteCommits,
+    /// The same, done once for each key: a new key each time.
+    RouteOnce,
+    /// The same key again each time.
+    RouteReplays,
 }
 
 /// What can be compared with each other.
@@ -43,23 +53,25 @@ pub(crate) enum Group {
     Disk,
     Sqlite,
     Postgres,
+    Http,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 3] = [Self::Disk, Self::Sqlite, Self::Postgres];
+    pub(crate) const ALL: [Self; 4] = [Self::Disk, Self::Sqlite, Self::Postgres, Self::Http];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Disk => "disk",
             Self::Sqlite => "sqlite",
             Self::Postgres => "postgres",
+            Self::Http => "http",
         }
     }
 
     /// The same rows by hand: each commit alone, and batched.
     pub(crate) fn by_hand(self) -> Option<[Subject; 2]> {
         match self {
-            Self::Disk => None,
+            Self::Disk | Self::Http => None,
             Self::Sqlite => Some([Subject::SqliteAlone, Subject::SqliteBatched]),
             Self::Postgres => Some([Subject::PostgresAlone, Subject::PostgresBatched]),
         }
@@ -67,7 +79,7 @@ impl Group {
 }
 
 impl Subject {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Page,
         Self::SqliteAlone,
         Self::SqliteBatched,
@@ -75,6 +87,10 @@ impl Subject {
         Self::PostgresAlone,
         Self::PostgresBatched,
         Self::Postgres,
+        Self::Route,
+        Self::RouteCommits,
+        Self::RouteOnce,
+        Self::RouteReplays,
     ];
 
     pub(crate) fn group(self) -> Group {
@@ -82,6 +98,7 @@ impl Subject {
             Self::Page => Group::Disk,
             Self::SqliteAlone | Self::SqliteBatched | Self::Sqlite => Group::Sqlite,
             Self::PostgresAlone | Self::PostgresBatched | Self::Postgres => Group::Postgres,
+            Self::Route | Self::RouteCommits | Self::RouteOnce | Self::RouteReplays => Group::Http,
         }
     }
 
@@ -93,6 +110,10 @@ impl Subject {
             Self::PostgresAlone => "tokio-postgres, each alone",
             Self::PostgresBatched => "tokio-postgres, batched",
             Self::Sqlite | Self::Postgres => "backstay",
+            Self::Route => "a route",
+            Self::RouteCommits => "a route, one commit",
+            Self::RouteOnce => "once for each key, first",
+            Self::RouteReplays => "once for each key, replayed",
         }
     }
 
@@ -116,6 +137,10 @@ impl Subject {
             Self::PostgresAlone => postgres_by_hand::visit_alone(ground, committers, window),
             Self::PostgresBatched => postgres_by_hand::visit_batched(ground, committers, window),
             Self::Postgres => postgres::visit(ground, committers, window),
+            Self::Route => http::visit(ground, Route::Bare, committers, window),
+            Self::RouteCommits => http::visit(ground, Route::Commits, committers, window),
+            Self::RouteOnce => http::visit(ground, Route::First, committers, window),
+            Self::RouteReplays => http::visit(ground, Route::Replayed, committers, window),
         }
     }
 }
