@@ -178,7 +178,7 @@ mod tests {
             let end = begin;
             let mut laps = Laps::of(Span { begin, end });
             laps.lap();
-            assert_eq!(laps.times, []);
+            assert!(laps.times.is_empty());
             assert_eq!(laps.go_on(), goes_on);
         }
     }

@@ -55,7 +55,7 @@
 //!
 //! # Features
 //!
-//! All are on by default but `sqlite`, `postgres` and `schedule`. Each only adds.
+//! All are on by default but `sqlite`, `postgres`, `etcd`, `nats` and `schedule`. Each only adds.
 //!
 //! | feature | what |
 //! |---|---|
@@ -70,6 +70,7 @@
 //! | `sqlite` | `store::SqliteStore`, in a file; compiles SQLite |
 //! | `postgres` | `store::PostgresStore`, on a server |
 //! | `lease` | `lease::Election`, and fences for tables of your own and, with `http`, behind HTTP; brings `store` |
+//! | `etcd`, `nats` | `lease::EtcdLeases`, `lease::NatsLeases`: leases that live there |
 //! | `schedule` | `lease::schedule::Schedule`; brings `lease` and the time zones of the world |
 
 #[doc(inline)]

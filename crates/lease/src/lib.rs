@@ -27,14 +27,22 @@
 mod clock;
 #[cfg(feature = "test-util")]
 pub mod conformance;
+#[cfg(any(feature = "etcd", feature = "nats"))]
+mod connect;
 mod election;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod event;
 pub mod fencing;
 mod keeper;
 mod leadership;
 mod leases;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod observer;
 mod on_store;
+#[cfg(any(feature = "etcd", feature = "nats"))]
+mod owner;
 #[cfg(feature = "schedule")]
 pub mod schedule;
 mod term;
@@ -43,10 +51,16 @@ mod timing;
 #[cfg(feature = "test-util")]
 pub use clock::TokioClock;
 pub use clock::{BootClock, Clock};
+#[cfg(any(feature = "etcd", feature = "nats"))]
+pub use connect::ConnectError;
 pub use election::{Election, ElectionBuilder, Resigned};
+#[cfg(feature = "etcd")]
+pub use etcd::EtcdLeases;
 pub use event::{Event, StepDown};
 pub use leadership::{Leadership, Lost};
 pub use leases::{Acquired, Holder, Lease, Leases, Pending, Wanted};
+#[cfg(feature = "nats")]
+pub use nats::NatsLeases;
 pub use observer::{Leader, Observer};
 pub use timing::Explanation;
 

@@ -38,7 +38,7 @@ pub(crate) enum Server {
     Nats,
 }
 
-const USED_BY_TESTS: &[Server] = &[Server::Postgres];
+const USED_BY_TESTS: &[Server] = &[Server::Postgres, Server::Etcd, Server::Nats];
 
 /// What tests read, and its value.
 type Variable = (&'static str, OsString);

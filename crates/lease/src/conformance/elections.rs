@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::{Fate, Faulty, Subject, granted_at_last, wanted};
-use crate::{BootClock, Clock, Election, Leader, Leases, Moment, StepDown};
+use crate::{BootClock, Clock, Election, Leader, Leases, Moment, StepDown, Wanted};
 
 fn candidate(subject: &dyn Subject, leases: impl Leases) -> Election {
     let builder = Election::builder(leases, "job").ttl(subject.ttl());
@@ -179,10 +179,10 @@ pub async fn observers_see_who_leads(subject: &dyn Subject) {
 
 /// LEA-3: a candidate that is dropped in the middle of whatever it does leaves no lease behind.
 pub async fn dropped_candidates_leave_nothing_behind(subject: &dyn Subject) {
-    let leases = subject.open().await;
     let long = subject.ttl() * 100;
+    let leases = subject.open_for(long).await;
     for step in 0..12_u32 {
-        let builder = Election::builder(subject.open().await, "job").ttl(long);
+        let builder = Election::builder(subject.open_for(long).await, "job").ttl(long);
         let election = builder.build().expect("good times");
         let running = election.run(|_| pending::<()>());
         let _ = timeout(Duration::from_millis(u64::from(step * step)), running).await;
@@ -193,5 +193,9 @@ pub async fn dropped_candidates_leave_nothing_behind(subject: &dyn Subject) {
             "step {step}"
         );
     }
-    granted_at_last(&*leases, &wanted(subject, "job")).await;
+    let long = Wanted {
+        ttl: long,
+        ..wanted(subject, "job")
+    };
+    granted_at_last(&*leases, &long).await;
 }

@@ -64,11 +64,12 @@ pub async fn every_term_has_a_higher_token(subject: &dyn Subject) {
 
 /// LEA-2: of many who ask at once one is given the name.
 pub async fn one_of_many_acquires(subject: &dyn Subject) {
-    let homes = join_all((0..4).map(|_| subject.open())).await;
+    let ttl = subject.ttl() * 10;
+    let homes = join_all((0..4).map(|_| subject.open_for(ttl))).await;
     let asked = homes.iter().cycle().take(32);
     let asked = asked.map(|home| {
         let wanted = Wanted {
-            ttl: subject.ttl() * 10,
+            ttl,
             ..wanted(subject, "job")
         };
         async move { home.acquire(wanted).await.expect("an answer") }
@@ -166,9 +167,10 @@ pub async fn a_lost_answer_is_found_by_its_owner(subject: &dyn Subject) {
 
 /// LEA-6: who waits for a name hears that it is free.
 pub async fn a_change_is_hinted(subject: &dyn Subject) {
-    let (leases, other) = (subject.open().await, subject.open().await);
+    let ttl = subject.ttl() * 20;
+    let (leases, other) = (subject.open_for(ttl).await, subject.open_for(ttl).await);
     let long = Wanted {
-        ttl: subject.ttl() * 20,
+        ttl,
         ..wanted(subject, "job")
     };
     let lease = granted(&*leases, &long).await;

@@ -31,6 +31,11 @@ pub trait Subject: Send + Sync {
     /// The home, as another process would reach it.
     fn open(&self) -> BoxFuture<'_, Arc<dyn Leases>>;
 
+    /// The same for leases of another time to live, where a home has one for each.
+    fn open_for(&self, _ttl: Duration) -> BoxFuture<'_, Arc<dyn Leases>> {
+        self.open()
+    }
+
     /// As short a lease as it can give.
     fn ttl(&self) -> Duration;
 

@@ -1,10 +1,18 @@
 //! Who may act.
 
+mod cluster;
+mod etcd;
+mod faults;
 mod fencing;
 mod home;
 mod memory;
+mod nats;
+mod own_server;
+mod postgres;
 mod process;
+mod proxy;
 mod schedule;
+mod servers;
 mod simulation;
 mod sqlite;
 mod zombie;
