@@ -138,14 +138,15 @@ impl Bucket {
         Ok(())
     }
 
-    /// When it was made, in microseconds since 1970.
+    /// When it was made, in tens of microseconds since 1970: until 2286 a token has fifteen digits, as many as a header
+    /// carries, and no bucket gets a hundred thousand messages a second all its life.
     pub(super) async fn base(&self) -> Result<u64, Unavailable> {
         let stream = self.ensure().await.map_err(|error| match error {
             ConnectError::Unavailable(unavailable) => unavailable,
             error @ ConnectError::Invalid(_) => failed(Effect::NotExecuted, error),
         })?;
         let made = SystemTime::from(stream.cached_info().created).duration_since(UNIX_EPOCH);
-        Ok(made.map_or(0, |made| u64::try_from(made.as_micros()).unwrap_or(0)))
+        Ok(made.map_or(0, |made| u64::try_from(made.as_micros() / 10).unwrap_or(0)))
     }
 
     /// The stream, whether it is there or not.

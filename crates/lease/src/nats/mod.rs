@@ -32,7 +32,7 @@ const TRIES: u32 = 16;
 /// What is read comes from the leader of the bucket's stream, and every write names the revision it follows.
 ///
 /// - Leases are of whole milliseconds, from 100 ms. Each time to live has a bucket of its own.
-/// - A token is the time the bucket was made, in microseconds, and the revision of the term's first message added to it.
+/// - A token is the time the bucket was made, in tens of microseconds, and the revision of the term's first message added to it.
 ///   It rises also when a server is restarted and when the bucket was deleted and is made again. **It goes back when a
 ///   bucket is restored from a backup**, and when a server has lost what it acknowledged: by default NATS does not wait
 ///   for its disk, so a power cut can do that to a bucket on one server. The fences then refuse it until it has grown
@@ -227,17 +227,17 @@ mod tests {
         let first = Holding {
             owner,
             about: "here".to_owned(),
-            base: 1_700_000_000_000_000,
+            base: 170_000_000_000_000,
             revision: None,
         };
-        let text = r#"{"owner":"abababab-abab-abab-abab-abababababab","about":"here","base":1700000000000000}"#;
+        let text = r#"{"owner":"abababab-abab-abab-abab-abababababab","about":"here","base":170000000000000}"#;
         assert_eq!(first.to_bytes(), text);
         let renewal = text.replace('}', r#","revision":7}"#);
         let renewed = read(renewal.as_bytes()).expect("as documented");
         assert_eq!(renewed.to_bytes(), renewal);
         for (holding, newest) in [(first, 7), (renewed, 12)] {
             let holder = holding.holder("job".to_owned(), newest);
-            assert_eq!(holder.lease.token, 1_700_000_000_000_007);
+            assert_eq!(holder.lease.token, 170_000_000_000_007);
             assert_eq!((holder.lease.owner, &*holder.about), (owner, "here"));
         }
     }

@@ -159,6 +159,8 @@ async fn tokens_rise_over_a_bucket_that_is_made_again() {
         for name in ["one", "other"] {
             let lease = granted(&leases, name).await;
             assert!(lease.token > highest, "{lease:?} after {highest}");
+            // As many digits as a header carries.
+            assert!(lease.token < 1_000_000_000_000_000, "{lease:?}");
             highest = lease.token;
             assert_eq!(leases.renew(lease, TTL).await, Ok(true));
         }

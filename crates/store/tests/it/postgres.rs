@@ -6,11 +6,13 @@ use backstay_store::{Store, TestClock};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+mod cluster;
 mod crash;
 mod failures;
 mod open;
 mod order;
 mod server;
+mod tls;
 mod with;
 
 use server::Schema;
