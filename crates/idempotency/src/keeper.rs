@@ -147,19 +147,32 @@ async fn renew(
     run: Position,
     mut ends: oneshot::Receiver<End>,
 ) -> (Option<Position>, End) {
-    let mut run = Some(run);
+    let every = claim.records.options.renew_every();
+    let soon = every / 4;
+    let (mut run, mut next) = (Some(run), claim.renew(run));
+    let (mut wait, mut is_new) = (every, true);
     loop {
-        if let Ok(end) = timeout(claim.records.options.renew_every(), &mut ends).await {
+        if let Ok(end) = timeout(wait, &mut ends).await {
             // Whoever began is gone before anything was begun.
             return (run, end.unwrap_or(End::Free));
         }
-        let Some(held) = run else { continue };
-        match claim.records.store.commit(claim.renew(held)).await {
-            Ok(commit) => run = commit.revision(&claim.names.run),
+        if run.is_none() {
+            continue;
+        }
+        match claim.records.store.commit(next.clone()).await {
+            Ok(commit) => {
+                run = commit.revision(&claim.names.run);
+                if let Some(run) = run {
+                    next = claim.renew(run);
+                }
+                // One that was found again has held for a while; the next comes sooner.
+                wait = if is_new { every } else { soon };
+                is_new = true;
+            }
             // Its time was over. What was done may still be kept, unless somebody has taken over.
             Err(CommitError::Conflict(_)) => run = None,
-            // There is time for another try.
-            Err(_) => {}
+            // It may have happened, so the same batch again. There is time for several tries.
+            Err(_) => (wait, is_new) = (soon, false),
         }
     }
 }

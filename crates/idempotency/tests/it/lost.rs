@@ -11,7 +11,7 @@ use backstay_store::sqlite::rusqlite;
 use backstay_store::{
     Backend, Batch, BatchId, Capabilities, Cause, Change, Claim, ClaimError, Commit, CommitError,
     CommitWithError, CommittedWith, Effect, Entry, MemoryStore, Owner, Pending, Position, Recorded,
-    SqliteStore, Store, Transactional, Unavailable, Version,
+    SqliteStore, Store, TestClock, Timestamp, Transactional, Unavailable, Version,
 };
 use futures_util::FutureExt;
 use tokio::sync::watch;
@@ -48,6 +48,10 @@ struct Fates(Arc<Mutex<VecDeque<Fate>>>);
 impl Fates {
     fn set(&self, fates: &[Fate]) {
         *self.0.lock().unwrap() = fates.iter().copied().collect();
+    }
+
+    fn are_over(&self) -> bool {
+        self.0.lock().unwrap().is_empty()
     }
 
     fn next(&self) -> Fate {
@@ -139,9 +143,13 @@ impl Backend for Lossy {
 }
 
 fn lossy() -> (Idempotency, Fates) {
+    lossy_on(MemoryStore::new())
+}
+
+fn lossy_on(inner: MemoryStore) -> (Idempotency, Fates) {
     let fates = Fates::default();
     let store = Store::new(Lossy {
-        inner: MemoryStore::new(),
+        inner,
         fates: fates.clone(),
     });
     let once = Idempotency::builder(store).allow_volatile();
@@ -197,6 +205,30 @@ async fn lost_answers_are_settled() {
         fate.set(fates);
         guard.free().await.unwrap();
         assert_eq!(state(&once).await, "free or open", "{fates:?}");
+    }
+}
+
+/// IDE-3: a renewal whose answer is lost, or that did not happen, ends no run.
+#[tokio::test(start_paused = true)]
+async fn lost_renewals_are_settled() {
+    for fates in SETTLED {
+        let clock = TestClock::at(Timestamp::from_millis(1_800_000_000_000));
+        let (once, fate) = lossy_on(MemoryStore::with_clock(clock.clone()));
+        let guard = claimed(&once).await;
+        fate.set(fates);
+        let step = Duration::from_millis(500);
+        for _ in 0..200 {
+            clock.advance(step);
+            tokio::time::advance(step).await;
+            tokio::task::yield_now().await;
+            // A look is a commit too, and must not take a renewal's fate.
+            if fate.are_over() {
+                assert_eq!(state(&once).await, "running", "{fates:?}");
+            }
+        }
+        assert!(fate.are_over(), "it has renewed nothing");
+        guard.finish(&"done").await.unwrap();
+        assert_eq!(state(&once).await, "finished", "{fates:?}");
     }
 }
 
