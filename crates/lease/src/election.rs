@@ -109,13 +109,14 @@ impl ElectionBuilder {
 
     /// Aborts the process when work under a lease has not stopped by the end of the lease; off by default.
     ///
-    /// For work that may block its thread and whose effects can't be fenced. It takes a thread while it leads.
+    /// For work that may block its thread and whose effects can't be fenced. It takes a thread while it leads, and does not
+    /// lead where that can't be started. After a suspend it may take a second to notice.
     pub fn abort_if_stuck(mut self) -> Self {
         self.aborts = true;
         self
     }
 
-    /// Hears what happens. It is called by whoever notices, and must not block.
+    /// Hears what happens. It is called by whoever notices, and must not block. A panic of it changes nothing.
     pub fn on_event(mut self, hear: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listener = Listener::new(hear);
         self
@@ -278,7 +279,7 @@ impl Election {
                     open = Some(ask);
                     timing.until_campaign_again(fastrand::f64())
                 }
-                Asked::Late => Duration::ZERO,
+                Asked::Late => timing.until_campaign_again(fastrand::f64()),
             };
             let next = shared.clock.now().plus(wait);
             let _ = by(&*shared.clock, next, async {
@@ -297,7 +298,11 @@ impl Election {
     async fn ask(&self, ask: Ask) -> Asked {
         let (reply, answer) = oneshot::channel();
         let shared = self.0.clone();
+        // Counted before it looks: whoever resigns after that look waits for it.
         let busy = Busy::new(&shared);
+        if *shared.has_resigned.borrow() {
+            return Asked::Late;
+        }
         tokio::spawn(async move {
             let asked = shared.ask(ask).await;
             // A leadership that nobody takes ends when it is dropped.
@@ -357,7 +362,7 @@ enum Asked {
     Held(Holder),
     /// Nobody knows.
     Open,
-    /// It was granted, too long ago to be of use.
+    /// It was granted, too long ago to be of use, or can't be used.
     Late,
 }
 
@@ -393,15 +398,19 @@ impl Shared {
             let _ = by(&*self.clock, until, self.leases.release(lease)).await;
             return Asked::Late;
         }
-        self.listener.hear(&Event::Elected {
-            token: lease.token,
-            valid_for: span.stop_at.since(now),
-        });
         let (clock, listener) = (self.clock.clone(), self.listener.clone());
         let term = Arc::new(Term::new(lease, span, self.timing, clock, listener));
-        if self.aborts {
-            abort_if_stuck(term.clone());
+        if self.aborts && abort_if_stuck(term.clone()).is_err() {
+            // Nobody could end this process in time.
+            let until = self.clock.now().plus(self.timing.request_timeout);
+            let released = self.leases.release(term.lease.clone());
+            let _ = by(&*self.clock, until, released).await;
+            return Asked::Late;
         }
+        self.listener.hear(&Event::Elected {
+            token: term.lease.token,
+            valid_for: span.stop_at.since(now),
+        });
         let mut resigned = self.has_resigned.subscribe();
         let busy = Busy::new(self);
         let (kept, leases) = (term.clone(), self.leases.clone());

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,7 +89,8 @@ impl Listener {
 
     pub(crate) fn hear(&self, event: &Event) {
         if let Some(hear) = &self.0 {
-            hear(event);
+            // A term must not end half way because of who listens.
+            let _ = catch_unwind(AssertUnwindSafe(|| hear(event)));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The task that renews a lease, and gives it back when the term ends.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use crate::event::{Event, StepDown};
 use crate::term::{Phase, Term};
 use crate::{Clock, Leases};
 
+/// The thread that watches for the end looks so often.
+const LOOK: Duration = Duration::from_secs(1);
 /// Shorter waits than this are not worth a wake-up.
 const SHORT: Duration = Duration::from_millis(1);
 
@@ -22,18 +25,30 @@ pub(crate) async fn keep(
     asked: Moment,
     resigned: impl Future<Output = ()>,
 ) {
+    let term = Ending(term);
+    let term = &term.0;
     let reason = select! {
         biased;
         () = resigned => term.stop(StepDown::Resigned),
         reason = term.stopping() => reason,
-        reason = renew(&term, &*leases, asked) => term.stop(reason),
+        reason = renew(term, &*leases, asked) => term.stop(reason),
     };
-    let released = give_back(&term, &*leases, reason).await;
+    let released = give_back(term, &*leases, reason).await;
     term.end();
     term.listener.hear(&Event::Ended {
         token: term.lease.token,
         released,
     });
+}
+
+/// Ends the term also when its runtime ends, so that nobody waits for it.
+struct Ending(Arc<Term>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.stop(StepDown::Released);
+        self.0.end();
+    }
 }
 
 /// Renews until it can't be renewed any more.
@@ -76,11 +91,9 @@ async fn give_back(term: &Term, leases: &dyn Leases, reason: StepDown) -> bool {
     let clock = &*term.clock;
     let valid_until = term.state().span.valid_until;
     if by(clock, valid_until, term.idle()).await.is_none() {
-        if term.has_work() {
-            let token = term.lease.token;
-            term.listener.hear(&Event::Overran { token });
-        }
-        term.idle().await;
+        let token = term.lease.token;
+        term.listener.hear(&Event::Overran { token });
+        return false;
     }
     if reason == StepDown::Lost {
         return false;
@@ -115,24 +128,21 @@ pub(crate) async fn by<F: Future>(
 }
 
 /// Ends the process when work goes on after the lease is over. It has a thread: work may block all the others.
-pub(crate) fn abort_if_stuck(term: Arc<Term>) {
+pub(crate) fn abort_if_stuck(term: Arc<Term>) -> io::Result<()> {
     let watch = move || {
         loop {
             let state = term.state();
-            if matches!(state.phase, Phase::Over(_)) {
-                return;
-            }
             let left = state.span.valid_until.since(term.clock.now());
-            if left.is_zero() {
-                if term.has_work() {
-                    std::process::abort();
-                }
+            if left.is_zero() && term.has_work() {
+                std::process::abort();
+            }
+            if left.is_zero() || matches!(state.phase, Phase::Over(_)) {
                 return;
             }
-            thread::park_timeout(left.max(SHORT));
+            // It does not count suspend, and nobody wakes it.
+            thread::park_timeout(left.clamp(SHORT, LOOK));
         }
     };
     let thread = thread::Builder::new().name("backstay-lease".to_owned());
-    // A process that can't start a thread can't be watched; it is told from outside that the lease is over.
-    let _ = thread.spawn(watch);
+    thread.spawn(watch).map(drop)
 }

@@ -12,11 +12,18 @@ use futures_util::{FutureExt, StreamExt};
 use crate::leases::claim_name;
 use crate::{Acquired, Holder, Lease, Leases, Pending, Wanted};
 
+/// What the longest of its names in the store has before the lease's.
+const PREFIX: &str = "claim:lease/";
 /// After a look that failed.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 impl Leases for Store {
-    fn check(&self, _name: &str, _ttl: Duration) -> Result<(), Invalid> {
+    fn check(&self, name: &str, _ttl: Duration) -> Result<(), Invalid> {
+        let most = self.limits().name_bytes.saturating_sub(PREFIX.len());
+        if name.len() > most {
+            let limit = format!("must be at most {most} bytes in this store");
+            return Err(Invalid::new("name, bytes", name.len(), limit));
+        }
         Ok(())
     }
 

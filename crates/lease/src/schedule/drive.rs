@@ -44,13 +44,18 @@ enum Refused {
     Fenced,
 }
 
+/// Under which key the store has a job.
+pub(super) fn key(schedule: &str, job: &str) -> String {
+    format!("schedule/{schedule}/{job}")
+}
+
 impl<'s> Drive<'s> {
     pub(super) fn new(schedule: &'s Shared, job: &'s Planned, leadership: &'s Leadership) -> Self {
         Self {
             schedule,
             job,
             leadership,
-            key: format!("schedule/{}/{}", schedule.name, job.name),
+            key: key(&schedule.name, &job.name),
         }
     }
 

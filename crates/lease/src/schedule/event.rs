@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use backstay_store::{CommitError, Timestamp};
@@ -95,7 +96,8 @@ impl Listener {
 
     pub(super) fn hear(&self, event: impl FnOnce() -> Event) {
         if let Some(hear) = &self.0 {
-            hear(&event());
+            // A job must not stop because of who listens.
+            let _ = catch_unwind(AssertUnwindSafe(|| hear(&event())));
         }
     }
 }

@@ -91,7 +91,7 @@ impl ScheduleBuilder {
         self
     }
 
-    /// Hears what happens to the jobs. It must neither block nor panic.
+    /// Hears what happens to the jobs. It must not block. A panic of it changes nothing.
     pub fn on_event(mut self, hear: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listener = Listener::new(hear);
         self
@@ -118,6 +118,18 @@ impl ScheduleBuilder {
                 value,
                 "must be another name for each job",
             ));
+        }
+        let most = self.store.limits().name_bytes;
+        for job in &self.jobs {
+            let key = drive::key(&self.name, job.name());
+            if key.len() > most {
+                let limit = format!("must be at most {most} bytes in this store");
+                return Err(Invalid::new(
+                    format!("the key {key:?}, bytes"),
+                    key.len(),
+                    limit,
+                ));
+            }
         }
         let jobs: Result<_, _> = self.jobs.into_iter().map(Job::plan).collect();
         Ok(Schedule(Arc::new(Shared {

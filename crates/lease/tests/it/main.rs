@@ -1,6 +1,7 @@
 //! Who may act.
 
 mod cluster;
+mod election;
 mod etcd;
 mod faults;
 mod fencing;
