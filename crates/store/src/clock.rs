@@ -1,5 +1,6 @@
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A time by the store's clock: milliseconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,17 +39,105 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Where a backend reads the time: the machine's clock, or one that a test sets.
+/// A store's clock: that of the machine, or one that a test sets. All clones are the same.
+///
+/// It never goes back. Where the machine's is behind what was seen, because it was wrong and is right again, it goes on
+/// from there as fast as time passes, so what expires still does.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Clock {
+pub(crate) struct Clock {
+    source: Source,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Clone, Debug, Default)]
+enum Source {
     #[default]
     Machine,
     #[cfg(feature = "test-util")]
     Test(TestClock),
 }
 
+/// The latest time that was not the source's own past, and how much time had passed then.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    time: Timestamp,
+    passed: Duration,
+}
+
+impl Seen {
+    fn now(self, passed: Duration) -> Timestamp {
+        let since = passed.saturating_sub(self.passed).as_millis();
+        // Cut off, not rounded up: it may be asked very often.
+        let millis = u64::try_from(since).unwrap_or(u64::MAX);
+        Timestamp(self.time.0.saturating_add(millis).min(i64::MAX as u64))
+    }
+}
+
 impl Clock {
+    #[cfg(feature = "test-util")]
+    pub(crate) fn of_test(clock: TestClock) -> Self {
+        Self {
+            source: Source::Test(clock),
+            seen: Arc::default(),
+        }
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
+        self.after(Timestamp::default())
+    }
+
+    /// The time, when this one was seen elsewhere: in the file, or on the server.
+    pub(crate) fn after(&self, elsewhere: Timestamp) -> Timestamp {
+        let passed = self.source.passed();
+        let known = elsewhere.max(self.source.time());
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = seen.now(passed);
+        if now < known {
+            *seen = Seen {
+                time: known,
+                passed,
+            };
+        }
+        now.max(known)
+    }
+
+    /// What the source shows, whether that was wrong before or not.
+    pub(crate) fn shown(&self) -> Timestamp {
+        self.source.time()
+    }
+
+    /// Of a server's clock: what it shows at least, as far as was seen; or the time that a test has set.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn of_server(&self) -> Timestamp {
+        match &self.source {
+            Source::Machine => {
+                let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.now(self.source.passed())
+            }
+            #[cfg(feature = "test-util")]
+            Source::Test(_) => self.now(),
+        }
+    }
+
+    /// A server was seen to show this.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn seen_on_server(&self, time: Timestamp) {
+        let passed = self.source.passed();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.now(passed) < time {
+            *seen = Seen { time, passed };
+        }
+    }
+
+    /// Whether a test sets it, and not a server.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn is_of_test(&self) -> bool {
+        !matches!(self.source, Source::Machine)
+    }
+}
+
+impl Source {
+    fn time(&self) -> Timestamp {
         match self {
             Self::Machine => machine(),
             #[cfg(feature = "test-util")]
@@ -56,13 +145,12 @@ impl Clock {
         }
     }
 
-    /// The time that a test has set, where one sets it.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn set_by_test(&self) -> Option<Timestamp> {
+    /// Time since some moment, however the clock is set.
+    fn passed(&self) -> Duration {
         match self {
-            Self::Machine => None,
+            Self::Machine => passed(),
             #[cfg(feature = "test-util")]
-            Self::Test(clock) => Some(clock.now()),
+            Self::Test(clock) => clock.passed(),
         }
     }
 }
@@ -76,30 +164,51 @@ fn machine() -> Timestamp {
     Timestamp::default().plus(since.unwrap_or_default())
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of this crate that reads time"
+)]
+fn passed() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let now = Instant::now();
+    now.saturating_duration_since(*START.get_or_init(|| now))
+}
+
 /// A clock that stands until a test moves it.
 #[cfg(feature = "test-util")]
 #[derive(Clone, Debug)]
-pub struct TestClock(std::sync::Arc<std::sync::atomic::AtomicU64>);
+pub struct TestClock(Arc<Mutex<Seen>>);
 
 #[cfg(feature = "test-util")]
 impl TestClock {
     /// A clock that stands at this time.
     pub fn at(time: Timestamp) -> Self {
-        Self(std::sync::Arc::new(time.0.into()))
+        let passed = Duration::ZERO;
+        Self(Arc::new(Mutex::new(Seen { time, passed })))
     }
 
     /// The time it shows.
     pub fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(std::sync::atomic::Ordering::SeqCst))
+        self.hands().time
     }
 
-    /// Sets it, forwards or back.
+    fn passed(&self) -> Duration {
+        self.hands().passed
+    }
+
+    fn hands(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets it, forwards or back, while no time passes.
     pub fn set(&self, time: Timestamp) {
-        self.0.store(time.0, std::sync::atomic::Ordering::SeqCst);
+        self.hands().time = time;
     }
 
-    /// Moves it forward.
+    /// Lets time pass.
     pub fn advance(&self, time: Duration) {
-        self.set(self.now().plus(time));
+        let mut hands = self.hands();
+        hands.time = hands.time.plus(time);
+        hands.passed = hands.passed.saturating_add(time);
     }
 }

@@ -46,7 +46,7 @@ impl MemoryStore {
     #[cfg(feature = "test-util")]
     pub fn with_clock(clock: crate::TestClock) -> Self {
         Self {
-            clock: Clock::Test(clock),
+            clock: Clock::of_test(clock),
             ..Self::new()
         }
     }
@@ -63,9 +63,8 @@ impl MemoryStore {
 
     /// The store and the time, which never goes back.
     fn at_work(&self) -> (MutexGuard<'_, Held>, Timestamp) {
-        let mut held = self.lock();
-        held.now = held.now.max(self.clock.now());
-        let now = held.now;
+        let held = self.lock();
+        let now = self.clock.now();
         (held, now)
     }
 }
@@ -78,7 +77,6 @@ impl From<MemoryStore> for Store {
 
 #[derive(Debug, Default)]
 struct Held {
-    now: Timestamp,
     head: Position,
     events: Vec<Recorded>,
     /// Where the events of each stream lie among all.

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use crate::claim::fence_name;
 use crate::limits::{PAGE, check_time};
 use crate::{
     Backend, Batch, BatchId, Capabilities, Claim, ClaimError, Commit, CommitError, Entry, Limits,
@@ -81,6 +82,10 @@ impl Store {
         after: Version,
         limit: u32,
     ) -> Result<Vec<Recorded>, Unavailable> {
+        if can_not_be(stream) {
+            return Ok(Vec::new());
+        }
+        let after = Version::new(signed(after.get()));
         self.backend
             .read(stream.to_owned(), after, page(limit))
             .await
@@ -94,11 +99,15 @@ impl Store {
         after: Position,
         limit: u32,
     ) -> Result<Vec<Recorded>, Unavailable> {
+        let after = Position::new(signed(after.get()));
         self.backend.read_all(after, page(limit)).await
     }
 
     /// The value of a key, unless it is absent or has expired.
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, Unavailable> {
+        if can_not_be(key) {
+            return Ok(None);
+        }
         self.backend.get(key.to_owned()).await
     }
 
@@ -111,12 +120,17 @@ impl Store {
         after: &str,
         limit: u32,
     ) -> Result<Vec<Entry>, Unavailable> {
-        let (prefix, after) = (prefix.to_owned(), after.to_owned());
+        if can_not_be(prefix) {
+            return Ok(Vec::new());
+        }
+        // No name has it, and a database may not take it.
+        let (prefix, after) = (prefix.to_owned(), after.replace('\0', "\u{1}"));
         self.backend.list(prefix, after, page(limit)).await
     }
 
     /// Follows the events of all streams from after a position on, for as long as it is asked.
     pub fn tail(&self, after: Position) -> Tail {
+        let after = Position::new(signed(after.get()));
         Tail::new(self.backend.clone(), after)
     }
 
@@ -124,6 +138,7 @@ impl Store {
     ///
     /// Of several changes of one key between two looks only the newest is told.
     pub fn watch(&self, prefix: &str, after: Position) -> Watch {
+        let after = Position::new(signed(after.get()));
         Watch::new(self.backend.clone(), prefix.to_owned(), after)
     }
 
@@ -162,6 +177,8 @@ impl Store {
         ttl: Duration,
     ) -> Result<Claim, ClaimError> {
         self.limits.check_name("claim", name)?;
+        self.limits
+            .check_name("the claim's fence", &fence_name(name))?;
         check_time("ttl", ttl)?;
         self.backend.claim(name.to_owned(), owner, ttl).await
     }
@@ -183,6 +200,9 @@ impl Store {
 
     /// Who holds a claim now; none if nobody does.
     pub async fn holder(&self, name: &str) -> Result<Option<Claim>, Unavailable> {
+        if can_not_be(name) {
+            return Ok(None);
+        }
         self.backend.holder(name.to_owned()).await
     }
 
@@ -192,6 +212,16 @@ impl Store {
     pub async fn sweep(&self) -> Result<u64, Unavailable> {
         self.backend.sweep().await
     }
+}
+
+/// A name with this in it is refused when it is written, and a database may not take it.
+fn can_not_be(name: &str) -> bool {
+    name.contains('\0')
+}
+
+/// Databases count in signed numbers; nothing is beyond.
+fn signed(number: u64) -> u64 {
+    number.min(i64::MAX.unsigned_abs())
 }
 
 fn page(limit: u32) -> u32 {

@@ -9,6 +9,20 @@ use crate::{Backend, Change, Position, Recorded, Unavailable};
 /// As many as one look brings.
 const PAGE: u32 = 500;
 
+/// How many to ask for: fewer after a failure, because they may have been too large to come in time.
+#[derive(Debug)]
+struct Page(u32);
+
+impl Page {
+    fn told<T, E>(&mut self, told: Result<T, E>) -> Result<T, E> {
+        self.0 = match told {
+            Ok(_) => (self.0 * 2).min(PAGE),
+            Err(_) => (self.0 / 4).max(1),
+        };
+        told
+    }
+}
+
 /// Follows the events of all streams.
 ///
 /// It pulls: nothing is buffered for it, and it never loses an event, however slow its reader is.
@@ -17,6 +31,7 @@ pub struct Tail {
     backend: Arc<dyn Backend>,
     changed: watch::Receiver<u64>,
     after: Position,
+    page: Page,
 }
 
 impl Tail {
@@ -25,6 +40,7 @@ impl Tail {
             changed: backend.changed(),
             backend,
             after,
+            page: Page(PAGE),
         }
     }
 
@@ -36,7 +52,8 @@ impl Tail {
     pub async fn next(&mut self) -> Result<Vec<Recorded>, Unavailable> {
         loop {
             self.changed.mark_unchanged();
-            let events = self.backend.read_all(self.after, PAGE).await?;
+            let events = self.backend.read_all(self.after, self.page.0).await;
+            let events = self.page.told(events)?;
             if let Some(last) = events.last() {
                 self.after = last.position;
                 return Ok(events);
@@ -58,6 +75,7 @@ pub struct Watch {
     changed: watch::Receiver<u64>,
     prefix: String,
     after: Position,
+    page: Page,
 }
 
 impl Watch {
@@ -67,6 +85,7 @@ impl Watch {
             backend,
             prefix,
             after,
+            page: Page(PAGE),
         }
     }
 
@@ -78,20 +97,24 @@ impl Watch {
     pub async fn next(&mut self) -> Result<Vec<Change>, WatchError> {
         loop {
             self.changed.mark_unchanged();
+            let head = self.backend.head().await?;
             let changes = self
                 .backend
-                .changes(self.prefix.clone(), self.after, PAGE)
-                .await?
-                .map_err(|until| WatchError::Forgotten { until })?;
+                .changes(self.prefix.clone(), self.after, self.page.0)
+                .await;
+            let changes = self.page.told(changes)?;
+            let changes = changes.map_err(|until| WatchError::Forgotten { until })?;
             if let Some(last) = changes.last() {
                 self.after = last.revision;
                 return Ok(changes);
             }
+            // All before is seen: the next look need not pass it again, nor miss what is forgotten of it.
+            self.after = self.after.max(head);
             wait(&mut self.changed).await;
         }
     }
 
-    /// The last position that was returned.
+    /// All changes up to here were returned.
     pub fn position(&self) -> Position {
         self.after
     }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::Subject;
-use crate::{Batch, CommitError, Expected, Owner, Position, Put};
+use crate::{Batch, BatchId, CommitError, Expected, Owner, Position, Put, Version};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -90,4 +90,51 @@ pub async fn the_stores_clock_does_not_go_back(subject: &dyn Subject) {
     assert!(store.renew(&claim, TTL).await.is_err());
     let next = store.claim("job", Owner::new(), TTL).await.expect("free");
     assert_eq!(next.expires_at, super::START.plus(TTL).plus(TTL));
+}
+
+/// STO-1, STO-7: a clock that was wrong once and is right again holds nothing up: time goes on from what was seen, and a
+/// commit of now is remembered.
+pub async fn a_clock_that_was_wrong_holds_nothing_up(subject: &dyn Subject) {
+    let store = subject.open().await;
+    let clock = subject.clock();
+    let month = Duration::from_secs(30 * 24 * 60 * 60);
+    clock.set(super::START.plus(month));
+    let claim = store.claim("job", Owner::new(), TTL).await.expect("free");
+    let put = Batch::new().put("key", Put::new("value").expires_after(TTL));
+    store.commit(put).await.expect("a commit");
+    clock.set(super::START);
+    assert_eq!(store.holder("job").await, Ok(Some(claim)));
+    assert!(store.get("key").await.is_ok_and(|key| key.is_some()));
+    clock.advance(TTL);
+    assert_eq!(store.holder("job").await, Ok(None));
+    assert_eq!(store.get("key").await, Ok(None));
+    let next = store.claim("job", Owner::new(), TTL).await.expect("free");
+    assert_eq!(next.epoch, 2);
+
+    // Ids begin with the time of the machine on which they are made, which is right again.
+    let mut id = *BatchId::new().as_bytes();
+    id[..6].copy_from_slice(&clock.now().as_millis().to_be_bytes()[2..]);
+    let event = Batch::new().append("stream", super::event("once"));
+    let event = event.with_id(BatchId::from_bytes(id));
+    store.commit(event.clone()).await.expect("a commit");
+    store.sweep().await.expect("a sweep");
+    store.commit(event).await.expect("it is found");
+    let events = store.read("stream", Version::START, 10).await;
+    assert_eq!(events.expect("a read").len(), 1);
+}
+
+/// STO-7: what was seen to be over does not come back when the clock is set back, also without a commit in between.
+pub async fn what_has_expired_stays_so(subject: &dyn Subject) {
+    let store = subject.open().await;
+    let clock = subject.clock();
+    let put = Batch::new().put("key", Put::new("value").expires_after(TTL));
+    store.commit(put).await.expect("a commit");
+    let claim = store.claim("job", Owner::new(), TTL).await.expect("free");
+    clock.advance(TTL);
+    assert_eq!(store.get("key").await, Ok(None));
+    assert_eq!(store.holder("job").await, Ok(None));
+    clock.set(super::START);
+    assert_eq!(store.get("key").await, Ok(None));
+    assert_eq!(store.holder("job").await, Ok(None));
+    assert!(store.renew(&claim, TTL).await.is_err());
 }

@@ -136,3 +136,28 @@ pub async fn a_watch_tells_the_newest_change_of_each_key(subject: &dyn Subject) 
     let came = coming.await.expect("no panic").expect("changes");
     assert_eq!(told(came), [due("k/4", Some("late"))]);
 }
+
+/// STO-5: a watch of keys that do not change goes on, also when deletions of others are forgotten.
+pub async fn a_quiet_watch_forgets_nothing(subject: &dyn Subject) {
+    let store = subject.open().await;
+    let commit = store.commit(Batch::new().put("quiet/key", "one")).await;
+    let mut watch = store.watch("quiet/", commit.expect("a commit").position);
+    let other = Batch::new().put("other", "value");
+    store.commit(other).await.expect("a commit");
+    let other = Batch::new().delete("other", Expected::Any);
+    let gone = store.commit(other).await.expect("a commit").position;
+    // It looks, and finds nothing of its own.
+    let short = std::time::Duration::from_millis(300);
+    assert!(tokio::time::timeout(short, watch.next()).await.is_err());
+    assert_eq!(watch.position(), gone);
+    // Longer than deletions are remembered.
+    subject
+        .clock()
+        .advance(std::time::Duration::from_secs(3 * 24 * 60 * 60));
+    store.sweep().await.expect("a sweep");
+    let put = Batch::new().put("quiet/key", "two");
+    store.commit(put).await.expect("a commit");
+    let changes = watch.next().await.expect("nothing of it is forgotten");
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0].value.as_deref(), Some(&b"two"[..]));
+}

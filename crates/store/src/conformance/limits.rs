@@ -107,3 +107,43 @@ pub async fn what_is_too_large_is_refused_with_its_limit(subject: &dyn Subject) 
     };
     assert!(store.with_limits(zero).is_err());
 }
+
+/// STO-8, STO-9: what lies beyond every number and every name is empty, and a claim that is given can be fenced.
+pub async fn what_can_not_be_is_not_there(subject: &dyn Subject) {
+    let store = subject.open().await;
+    let commit = Batch::new()
+        .append("stream", event("one"))
+        .put("key", "value");
+    store.commit(commit).await.expect("a commit");
+    let beyond = [
+        i64::MAX.unsigned_abs(),
+        i64::MAX.unsigned_abs() + 1,
+        u64::MAX,
+    ];
+    for number in beyond {
+        let events = store.read_all(Position::new(number), 10).await;
+        assert_eq!(events, Ok(Vec::new()), "{number}");
+        let events = store.read("stream", Version::new(number), 10).await;
+        assert_eq!(events, Ok(Vec::new()), "{number}");
+    }
+    assert_eq!(store.get("key\0").await, Ok(None));
+    assert_eq!(
+        store.read("stream\0", Version::START, 10).await,
+        Ok(Vec::new())
+    );
+    assert_eq!(store.list("key\0", "", 10).await, Ok(Vec::new()));
+    assert_eq!(store.holder("key\0").await, Ok(None));
+    let keys = store.list("", "a\0", 10).await.expect("a list");
+    assert_eq!(keys.len(), 1);
+
+    let ttl = Duration::from_secs(10);
+    let longest = "n".repeat(255 - "claim:".len());
+    let claim = store
+        .claim(&longest, Owner::new(), ttl)
+        .await
+        .expect("free");
+    let fenced = Batch::new().fenced(claim.fence());
+    assert!(store.commit(fenced).await.is_ok());
+    let longer = store.claim(&format!("{longest}n"), Owner::new(), ttl).await;
+    assert!(matches!(longer, Err(ClaimError::Invalid(_))), "{longer:?}");
+}

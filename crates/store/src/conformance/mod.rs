@@ -72,11 +72,15 @@ macro_rules! conformance {
             a_key_expires_by_the_stores_clock,
             an_expired_key_is_told_to_watchers,
             the_stores_clock_does_not_go_back,
+            a_clock_that_was_wrong_holds_nothing_up,
+            what_has_expired_stays_so,
             no_increment_is_lost,
             one_bad_batch_fails_alone,
             readers_miss_nothing_while_many_write,
             all_is_there_after_a_restart,
             what_is_too_large_is_refused_with_its_limit,
+            what_can_not_be_is_not_there,
+            a_quiet_watch_forgets_nothing,
         );
     };
     ($subject:expr; $($case:ident),* $(,)?) => {$(

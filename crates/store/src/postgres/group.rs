@@ -25,11 +25,7 @@ impl Server {
     }
 
     /// The time and the head, once the lock is held; and by which transaction.
-    #[expect(
-        clippy::ref_option,
-        reason = "a parameter is a reference to what may be null"
-    )]
-    pub(super) fn state<'q>(&self, time: &'q Option<i64>) -> Query<'q> {
+    pub(super) fn state<'q>(&self, time: &'q i64) -> Query<'q> {
         let (s, now) = (self.schema(), self.now(1));
         let sql = format!("SELECT {now}, head, txid_current() FROM {s}.state");
         Query::new(sql, [(time as _, Type::INT8)])
@@ -62,7 +58,7 @@ pub(super) async fn load(
     needs: &Needs,
 ) -> Result<(Ledger, i64), Failure> {
     let s = server.schema();
-    let time = server.set_time();
+    let time = server.least_time();
     let commits: Vec<Uuid> = needs.commits.iter().copied().map(uuid).collect();
     let all = [&needs.streams, &needs.keys, &needs.fences, &needs.claims];
     let [streams, keys, fences, claims] =
@@ -94,6 +90,7 @@ pub(super) async fn load(
         head,
         transaction,
     } = State::of(state)?;
+    server.options.clock.seen_on_server(now);
     let mut ledger = Ledger {
         now,
         head,

@@ -90,7 +90,7 @@ impl PostgresOptions {
     /// Reads the time from this clock and not from the server's.
     #[cfg(feature = "test-util")]
     pub fn clock(mut self, clock: crate::TestClock) -> Self {
-        self.clock = Clock::Test(clock);
+        self.clock = Clock::of_test(clock);
         self
     }
 

@@ -130,7 +130,7 @@ pub(super) async fn get(server: &Server, key: &str) -> Result<Option<Entry>, Una
         "SELECT name, value, revision, expires_at FROM {s}.keys WHERE name = $1 \
          AND value IS NOT NULL AND (expires_at IS NULL OR expires_at > {now})"
     );
-    let time = server.set_time();
+    let time = server.least_time();
     let params = [(&key as _, Type::TEXT), (&time as _, Type::INT8)];
     first(server, Query::new(sql, params), entry).await
 }
@@ -149,7 +149,7 @@ pub(super) async fn list(
          AND value IS NOT NULL AND (expires_at IS NULL OR expires_at > {now}) \
          ORDER BY name LIMIT $3"
     );
-    let (limit, time) = (i64::from(limit), server.set_time());
+    let (limit, time) = (i64::from(limit), server.least_time());
     let mut params: Vec<(&(dyn tokio_postgres::types::ToSql + Sync), Type)> = vec![
         (&prefix, Type::TEXT),
         (&after, Type::TEXT),
@@ -238,7 +238,7 @@ pub(super) async fn holder(server: &Server, name: &str) -> Result<Option<Claim>,
         "SELECT name, owner, epoch, expires_at FROM {s}.claims \
          WHERE name = $1 AND expires_at > {now}"
     );
-    let time = server.set_time();
+    let time = server.least_time();
     let params = [(&name as _, Type::TEXT), (&time as _, Type::INT8)];
     first(server, Query::new(sql, params), claim).await
 }

@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Row};
 
 use super::PostgresOptions;
 use super::failure::Failure;
-use crate::{Timestamp, Unavailable};
+use crate::Unavailable;
 
 /// How often a transaction is tried that met others or a closed connection.
 pub(super) const ATTEMPTS: u32 = 4;
@@ -86,15 +86,20 @@ impl Server {
         format!("\"{}\"", self.options.schema)
     }
 
-    /// The store's clock as an expression; the parameter is the time that a test has set.
+    /// The store's clock as an expression; the parameter is what it [shows at least](Self::least_time).
     pub(super) fn now(&self, param: u32) -> String {
         let s = self.schema();
-        format!("greatest((SELECT clock FROM {s}.state), coalesce(${param}, {NOW}))")
+        let clock = if self.options.clock.is_of_test() {
+            "0"
+        } else {
+            NOW
+        };
+        format!("greatest((SELECT clock FROM {s}.state), ${param}, {clock})")
     }
 
-    pub(super) fn set_time(&self) -> Option<i64> {
-        let time = self.options.clock.set_by_test();
-        time.map(|time| Timestamp::as_millis(time).cast_signed())
+    /// The time that was seen, and what has passed since.
+    pub(super) fn least_time(&self) -> i64 {
+        self.options.clock.of_server().as_millis().cast_signed()
     }
 
     /// Makes a transaction end in time even when we vanish, and durable where the user's settings are not.

@@ -47,7 +47,7 @@ async fn round(server: &Server) -> Result<Round, Failure> {
     let s = server.schema();
     let session = server.lend(&server.pool).await?;
     let client = session.client();
-    let time = server.set_time();
+    let time = server.least_time();
     let begin = format!("{BEGIN}; {}; {}", server.settings(), server.lock());
     let state = [server.state(&time)];
     let asked = try_join(client.batch_execute(&begin), ask_all(client, &state));
@@ -55,9 +55,10 @@ async fn round(server: &Server) -> Result<Round, Failure> {
     let State { now, head, .. } = State::of(answers.first().map_or(&[], Vec::as_slice))?;
 
     let before = now.minus(server.options.remember);
-    // The first six bytes of a batch's id are the time at which it was made.
+    // The first six bytes of a batch's id are the time at which it was made, by a clock that may have been set since.
+    let made_before = before.min(server.options.clock.shown().minus(server.options.remember));
     let mut oldest = [0; 16];
-    oldest[..6].copy_from_slice(&before.as_millis().to_be_bytes()[2..]);
+    oldest[..6].copy_from_slice(&made_before.as_millis().to_be_bytes()[2..]);
     let oldest = Uuid::from_bytes(oldest);
     let (now, before) = (signed(now.as_millis()), signed(before.as_millis()));
     let from = signed(head.get());

@@ -302,7 +302,8 @@ pub(super) fn sweep(group: &mut Group<'_>) -> Result<Swept, Unavailable> {
         let forgotten = "UPDATE backstay_state SET forgotten = max(forgotten, ?1)";
         group.run(forgotten, [last])?;
     }
-    // The first six bytes of a batch's id are the time at which it was made.
+    // The first six bytes of a batch's id are the time at which it was made, by a clock that may have been set since.
+    let before = before.min(group.options.clock.shown().minus(group.options.remember));
     let mut oldest = [0; 16];
     oldest[..6].copy_from_slice(&before.as_millis().to_be_bytes()[2..]);
     let commits = group.run(

@@ -75,7 +75,7 @@ impl SqliteOptions {
     /// Reads the time from this clock.
     #[cfg(feature = "test-util")]
     pub fn clock(mut self, clock: crate::TestClock) -> Self {
-        self.clock = Clock::Test(clock);
+        self.clock = Clock::of_test(clock);
         self
     }
 

@@ -286,7 +286,7 @@ impl Thread {
         let (head, clock) = group
             .row(state, [], |row| Ok((row.get(0)?, row.get(1)?)))?
             .ok_or_else(|| Unavailable::new(Cause::Corrupt, Effect::NotExecuted))?;
-        (group.head, group.now) = (head, Ord::max(clock, self.options.clock.now()));
+        (group.head, group.now) = (head, self.options.clock.after(clock));
         let mut changed = false;
         for (number, task) in tasks.iter_mut().enumerate() {
             group.run("SAVEPOINT task", [])?;

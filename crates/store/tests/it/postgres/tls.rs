@@ -58,7 +58,8 @@ async fn process() {
             let mut said = error.to_string();
             let mut source = std::error::Error::source(&error);
             while let Some(error) = source {
-                said += &format!(": {error}");
+                said.push_str(": ");
+                said.push_str(&error.to_string());
                 source = error.source();
             }
             said
