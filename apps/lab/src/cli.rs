@@ -10,14 +10,15 @@ use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::arms::{self, Arm};
-use crate::leader;
+use crate::{leader, replies};
 
 /// What the user asked for.
 #[derive(Debug)]
 pub(crate) enum Command {
     Overload(Overload),
     Healthy(Healthy),
-    PausedLeader(PausedLeader),
+    PausedLeader(Seeded),
+    LostReplies(Seeded),
     List,
     /// A process that an experiment has started.
     Part(Part),
@@ -85,6 +86,13 @@ pub(crate) enum Part {
         coordination: SocketAddr,
         resource: SocketAddr,
     },
+    /// Takes orders
+    Orders {
+        #[arg(value_parser = replies_arm)]
+        arm: replies::Arm,
+        /// Where it keeps them
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,7 +102,9 @@ enum Experiment {
     /// Nothing is wrong: what protection costs
     Healthy(Healthy),
     /// A leader is stopped, cut off, and its clock set: who writes all the same
-    PausedLeader(PausedLeader),
+    PausedLeader(Seeded),
+    /// 5 % of the replies are lost and the servers are killed: what is done twice
+    LostReplies(Seeded),
 }
 
 /// Settings of `overload`.
@@ -123,9 +133,9 @@ pub(crate) struct Healthy {
     pub(crate) common: Common,
 }
 
-/// Settings of `paused-leader`.
+/// Settings of `paused-leader` and of `lost-replies`.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct PausedLeader {
+pub(crate) struct Seeded {
     /// Same seed, same moments
     #[arg(long, default_value = "1", value_parser = seed, allow_negative_numbers = true)]
     pub(crate) seed: u64,
@@ -173,6 +183,9 @@ pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Command,
         Some(Verb::Run {
             experiment: Experiment::PausedLeader(settings),
         }) => Ok(Command::PausedLeader(settings)),
+        Some(Verb::Run {
+            experiment: Experiment::LostReplies(settings),
+        }) => Ok(Command::LostReplies(settings)),
         Some(Verb::Part { part }) => Ok(Command::Part(part)),
         None => Err(Refusal::Mistake("choose the command: run, list".to_owned())),
     }
@@ -265,6 +278,10 @@ fn leader_arm(name: &str) -> Result<leader::Arm, String> {
     leader::find(name).ok_or_else(|| format!("unknown arm `{name}`"))
 }
 
+fn replies_arm(name: &str) -> Result<replies::Arm, String> {
+    replies::find(name).ok_or_else(|| format!("unknown arm `{name}`"))
+}
+
 fn loopback(text: &str) -> Result<SocketAddr, String> {
     let right = |address: &SocketAddr| address.ip().is_loopback();
     text.parse().ok().filter(right).ok_or_else(|| {
@@ -353,11 +370,11 @@ mod tests {
             ("lab go", "unknown command `go`; choose from: run, list"),
             (
                 "lab run",
-                "choose the experiment: overload, healthy, paused-leader",
+                "choose the experiment: overload, healthy, paused-leader, lost-replies",
             ),
             (
                 "lab run nothing",
-                "unknown experiment `nothing`; choose from: overload, healthy, paused-leader",
+                "unknown experiment `nothing`; choose from: overload, healthy, paused-leader, lost-replies",
             ),
             (
                 "lab list all",

@@ -5,10 +5,13 @@
 //! can't be written, 70 anything else that keeps an experiment from running.
 
 mod arms;
+mod child;
 mod cli;
 mod engine;
 mod experiment;
 mod leader;
+mod part;
+mod replies;
 mod report;
 
 use std::process::ExitCode;
@@ -59,8 +62,11 @@ fn run(command: cli::Command) -> anyhow::Result<ExitCode> {
         cli::Command::PausedLeader(settings) => {
             runtime.block_on(experiment::paused_leader::run_and_report(&settings))
         }
+        cli::Command::LostReplies(settings) => {
+            runtime.block_on(experiment::lost_replies::run_and_report(&settings))
+        }
         cli::Command::Part(part) => {
-            runtime.block_on(leader::part(part))?;
+            runtime.block_on(part::be(part))?;
             runtime.shutdown_background();
             return Ok(ExitCode::SUCCESS);
         }

@@ -12,7 +12,7 @@
 //! - [`Client::openings`] and [`Client::sheds`] may ask any handle the client keeps, the server's
 //!   too. `healthy` judges them, so an arm it runs must count both.
 
-mod article;
+pub(crate) mod article;
 mod backstay;
 mod bounded_queue;
 mod deadline_drop;

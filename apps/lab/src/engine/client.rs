@@ -90,8 +90,8 @@ impl Dependency {
 
 /// Connects to one address; a closed connection leaves nothing behind.
 #[derive(Clone, Debug)]
-struct Connector {
-    address: SocketAddr,
+pub(crate) struct Connector {
+    pub(crate) address: SocketAddr,
 }
 
 impl tower_service::Service<Uri> for Connector {

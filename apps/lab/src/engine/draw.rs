@@ -11,6 +11,8 @@ pub(crate) enum Purpose {
     Arrival,
     Service,
     Jitter,
+    Loss,
+    Silence,
 }
 
 /// A number in `[0, 1)` for this purpose, call and attempt.

@@ -1,6 +1,7 @@
 //! The experiments: what runs, what it is judged by, and what is shown.
 
 pub(crate) mod healthy;
+pub(crate) mod lost_replies;
 pub(crate) mod overload;
 pub(crate) mod paused_leader;
 pub(crate) mod summary;
@@ -49,6 +50,7 @@ pub(crate) fn list() -> String {
         (overload::NAME, overload::ABOUT),
         (healthy::NAME, healthy::ABOUT),
         (paused_leader::NAME, paused_leader::ABOUT),
+        (lost_replies::NAME, lost_replies::ABOUT),
     ] {
         let _ = writeln!(text, "  {name:<28} {about}");
     }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::verdict::{Verdict, announce};
 use super::{Ending, conclude, interrupted, publish};
-use crate::cli::PausedLeader;
+use crate::cli::Seeded;
 use crate::report::Report;
 use crate::report::folder::Folder;
 use crate::report::history::{History, Spell, Witness};
@@ -51,7 +51,7 @@ pub(super) const CUT_OFF: &str = "leader cut off";
 pub(super) const STEPPED: &str = "clock set forward";
 
 /// Runs the experiment, shows its table and writes its reports.
-pub(crate) async fn run_and_report(settings: &PausedLeader) -> anyhow::Result<Verdict> {
+pub(crate) async fn run_and_report(settings: &Seeded) -> anyhow::Result<Verdict> {
     let folder = Folder::prepare(&settings.out, NAME)?;
     say(&format!("{NAME}: {ABOUT}\n{}\n", announce(&rules())));
     let report = run(settings.seed, PHASES, interrupted()).await?;

@@ -2,47 +2,11 @@
 
 pub(crate) mod article;
 pub(crate) mod candidate;
-pub(crate) mod child;
 pub(crate) mod coordination;
 mod remote;
 pub(crate) mod resource;
 pub(crate) mod rpc;
 pub(crate) mod wire;
-
-use std::net::SocketAddr;
-
-use crate::cli::Part;
-use crate::report::terminal::say;
-use candidate::Candidate;
-
-/// Is what another process of the lab has started it for, until that one is gone.
-pub(crate) async fn part(part: Part) -> anyhow::Result<()> {
-    let tell = |address: SocketAddr| say(&address.to_string());
-    let work = async {
-        match part {
-            Part::Coordination { folder } => coordination::serve(&folder, tell).await,
-            Part::Resource { folder } => resource::serve(&folder, tell).await,
-            Part::Candidate {
-                arm,
-                node,
-                coordination,
-                resource,
-            } => {
-                let candidate = Candidate {
-                    arm,
-                    node,
-                    coordination,
-                    resource,
-                };
-                candidate.stand().await
-            }
-        }
-    };
-    tokio::select! {
-        done = work => done,
-        () = child::orphaned() => Ok(()),
-    }
-}
 
 /// How candidates come to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

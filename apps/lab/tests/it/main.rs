@@ -54,6 +54,8 @@ fn list_names_experiments_and_arms() {
     for name in [
         "overload",
         "healthy",
+        "paused-leader",
+        "lost-replies",
         "none",
         "article-retry",
         "bounded-queue",
@@ -110,6 +112,25 @@ fn an_interrupted_run_leaves_a_partial_report() {
             .unwrap()
             .contains("<svg")
     );
+}
+
+/// The same where servers are processes of their own.
+#[test]
+fn interrupted_orders_are_counted_as_far_as_they_went() {
+    let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("interrupted-orders");
+    let mut child = Started::new(lab().args(["run", "lost-replies", "--out"]).arg(&out));
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains(" orders/s in each arm ")));
+    child.interrupt();
+    lines.for_each(drop);
+    assert_eq!(child.0.wait().unwrap().code(), Some(2));
+
+    let report = std::fs::read_to_string(out.join("lost-replies/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["partial"], true);
+    assert_eq!(report["reasons"][0], "interrupted");
+    let orders = report["arms"][0]["numbers"][0].as_f64().unwrap();
+    assert!(orders < 3_000.0, "{orders} were placed in no time");
 }
 
 #[test]

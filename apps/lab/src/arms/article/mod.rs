@@ -5,8 +5,9 @@
 mod breaker;
 mod bulkhead;
 mod hedge;
-mod retry;
-mod timeout;
+pub(crate) mod idempotent;
+pub(crate) mod retry;
+pub(crate) mod timeout;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use retry::retry_with_backoff;
 use timeout::call_with_timeout;
 
 /// The article's own number of tries.
-const MAX_RETRIES: u32 = 3;
+pub(crate) const MAX_RETRIES: u32 = 3;
 /// The article gives no numbers for its breaker; these are the usual ones.
 const MAX_FAILURES: u32 = 5;
 const OPEN_FOR: Duration = Duration::from_secs(5);

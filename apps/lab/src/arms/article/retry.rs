@@ -10,7 +10,7 @@ use crate::engine::client::Failure;
 /// Tries up to `max_retries` times; `random` gives a share for the jitter of each attempt.
 ///
 /// Quirk: no budget, so when everything fails the load is multiplied by `max_retries`.
-pub(super) async fn retry_with_backoff<F, Fut>(
+pub(crate) async fn retry_with_backoff<F, Fut>(
     call: F,
     max_retries: u32,
     random: impl Fn(u32) -> f64,

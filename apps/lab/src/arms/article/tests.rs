@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use http::StatusCode;
 use tokio::time::{Instant, sleep};
 
+use super::idempotent::{CreateError, IdempotentKeyStore};
 use super::*;
 
 const FAILED: Failure = Failure::Refused("failed");
@@ -121,4 +122,31 @@ async fn hedge_always_sends_the_backup() {
     );
     sleep(2 * HEDGE_AFTER).await;
     assert_eq!((sent.load(Relaxed), unread.load(Relaxed)), (2, 1));
+}
+
+#[tokio::test]
+async fn created_keys_are_known_until_the_process_ends() {
+    let created = Cell::new(0);
+    let create = || async {
+        created.set(created.get() + 1);
+        Ok::<_, Failure>(())
+    };
+    let keys = IdempotentKeyStore::default();
+    assert!(keys.create_key(7, b"tea", create()).await.is_ok());
+    assert!(keys.create_key(7, b"tea", create()).await.is_ok());
+    assert_eq!(created.get(), 1);
+    let other = keys.create_key(7, b"milk", create()).await;
+    assert!(matches!(other, Err(CreateError::Different)));
+    let restarted = IdempotentKeyStore::default();
+    assert!(restarted.create_key(7, b"tea", create()).await.is_ok());
+    assert_eq!(created.get(), 2);
+}
+
+#[tokio::test]
+async fn what_could_not_be_created_is_not_known() {
+    let keys = IdempotentKeyStore::default();
+    let fail = async { Err(FAILED) };
+    assert!(keys.create_key(7, b"tea", fail).await.is_err());
+    let create = async { Ok::<_, Failure>(()) };
+    assert!(keys.create_key(7, b"milk", create).await.is_ok());
 }

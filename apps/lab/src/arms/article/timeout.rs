@@ -13,7 +13,7 @@ use crate::engine::client::Failure;
 /// request is dropped, which closes its connection. That is kinder than printed: this server works
 /// on either way, and tens of thousands of open sockets would measure the machine and not the
 /// pattern.
-pub(super) async fn call_with_timeout(
+pub(crate) async fn call_with_timeout(
     call: impl Future<Output = Result<(), Failure>>,
     limit: Duration,
 ) -> Result<(), Failure> {

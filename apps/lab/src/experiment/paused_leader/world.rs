@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
-use crate::leader::child::Child;
+use crate::child::Child;
 use crate::leader::resource::{self, Logged};
 use crate::leader::wire::Wire;
 use crate::leader::{ARMS, Arm, coordination, rpc};

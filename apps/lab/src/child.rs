@@ -1,6 +1,7 @@
 //! Processes that the lab starts: itself again, told what to be.
 
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use anyhow::Context;
@@ -44,6 +45,12 @@ impl Child {
             // It has ended; whoever waits for it has a limit.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Waits until it has ended, and says whether that was as `kill -9` does it.
+    pub(crate) async fn was_killed(&mut self) -> anyhow::Result<bool> {
+        let status = self.process.wait().await?;
+        Ok(status.signal() == Some(Signal::KILL.as_raw()))
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {

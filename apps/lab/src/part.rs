@@ -1,0 +1,40 @@
+//! What a process of the lab is that another one has started.
+
+use std::net::SocketAddr;
+
+use crate::child;
+use crate::cli::Part;
+use crate::leader::candidate::Candidate;
+use crate::leader::{coordination, resource};
+use crate::replies::server;
+use crate::report::terminal::say;
+
+/// Is what it was started for, until whoever started it is gone.
+pub(crate) async fn be(part: Part) -> anyhow::Result<()> {
+    let tell = |address: SocketAddr| say(&address.to_string());
+    let work = async {
+        match part {
+            Part::Coordination { folder } => coordination::serve(&folder, tell).await,
+            Part::Resource { folder } => resource::serve(&folder, tell).await,
+            Part::Candidate {
+                arm,
+                node,
+                coordination,
+                resource,
+            } => {
+                let candidate = Candidate {
+                    arm,
+                    node,
+                    coordination,
+                    resource,
+                };
+                candidate.stand().await
+            }
+            Part::Orders { arm, folder } => server::serve(arm, &folder, tell).await,
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = child::orphaned() => Ok(()),
+    }
+}
