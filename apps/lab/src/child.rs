@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use anyhow::Context;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child as Process, ChildStdout, Command};
 use tokio::sync::watch;
@@ -83,6 +83,8 @@ fn spawn(words: &[String]) -> anyhow::Result<(Process, ChildStdout)> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
+        // Ctrl-C is for the lab alone, which then reports what they know.
+        .process_group(0)
         .spawn()?;
     let out = process.stdout.take().context("it is piped")?;
     Ok((process, out))
@@ -98,8 +100,11 @@ fn count(mut lines: tokio::io::Lines<BufReader<ChildStdout>>) -> watch::Receiver
     said
 }
 
-/// Ends when the process that started this one has gone: its end of standard input is closed then.
+/// Ends when the process that started this one has gone: its end of standard input is closed then. A process that is
+/// stopped can't read that, so the kernel is told as well.
 pub(crate) async fn orphaned() {
+    // Where there is no such signal, standard input is all there is.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
     let gone = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
         while std::io::stdin()

@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::verdict::{Verdict, announce};
 use super::{Ending, conclude, interrupted, publish};
@@ -130,9 +130,13 @@ async fn play(world: &World, phases: Phases, seed: u64, facts: &mut Facts) -> an
 
     say("setting the clock of whoever lends the lease forward");
     let from = facts.elapsed();
-    facts.witness(STEPPED, u64::from(world.step(STEP).await?));
+    let before = world.terms().await?;
+    world.step(STEP).await?;
     facts.fault(STEPPED, from);
-    sleep_until(Instant::now() + phases.fault).await;
+    sleep(phases.fault).await;
+    let after = world.terms().await?;
+    let ended = before.iter().zip(&after).filter(|(one, next)| one < next);
+    facts.witness(STEPPED, ended.count() as u64);
     Ok(())
 }
 

@@ -111,8 +111,13 @@ impl Candidate {
         article::campaign(try_acquire, start_cron_jobs, stop_cron_jobs).await;
     }
 
-    /// Reads the number once, then sets it to one more again and again.
+    /// Shuts out all earlier terms where it can, reads the number once, then sets it to one more again and again.
     async fn lead(self, term: &Term, goes_on: impl Fn() -> bool) -> anyhow::Result<()> {
+        if let Some(fence) = term.fence.clone() {
+            let arm = self.arm.name.to_owned();
+            let raise = resource::Ask::Raise { arm, fence };
+            let _: resource::Answer = rpc::ask(self.resource, &raise).await?;
+        }
         let mut value = self.read().await?;
         while goes_on() {
             // A client that blocks, as many do: there is no point at which it could be stopped.
@@ -125,8 +130,8 @@ impl Candidate {
             });
             match accepted {
                 Ok(true) => value += 1,
-                // Somebody else leads; what it knows is old.
-                Ok(false) => return Ok(()),
+                // Somebody else leads, and this term ends.
+                Ok(false) => std::future::pending().await,
                 Err(_) => value = self.read().await?,
             }
             sleep(REST).await;

@@ -34,6 +34,8 @@ pub(crate) enum Ask {
         node: u8,
         ttl_ms: u64,
     },
+    /// How often the lease of this name was given away.
+    Term(String),
     /// Sets the service's clock forward.
     Step {
         ms: u64,
@@ -143,8 +145,22 @@ async fn answer(store: &Store, ask: Ask) -> anyhow::Result<Answer> {
             let ttl = Duration::from_millis(ttl_ms);
             try_acquire(store, &name, node, ttl).await?
         }
+        Ask::Term(name) => Answer::Acquired {
+            acquired: true,
+            term: term(store, &name).await?,
+        },
         Ask::Step { .. } => Answer::Yes(true),
     })
+}
+
+/// Ours lie below another name than the article's.
+async fn term(store: &Store, name: &str) -> anyhow::Result<u64> {
+    let mut term = 0;
+    for name in [name.to_owned(), format!("lease/{name}")] {
+        let claim = store.holder(&name).await?;
+        term = term.max(claim.map_or(0, |claim| claim.epoch));
+    }
+    Ok(term)
 }
 
 fn holds(holder: Holder) -> Answer {

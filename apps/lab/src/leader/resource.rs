@@ -13,9 +13,18 @@ use super::rpc;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Ask {
-    Read { arm: String },
+    Read {
+        arm: String,
+    },
+    /// Shuts out all earlier terms.
+    Raise {
+        arm: String,
+        fence: (String, u64),
+    },
     Write(Write),
-    Log { arm: String },
+    Log {
+        arm: String,
+    },
 }
 
 /// A leader sets the number to one more than it knows.
@@ -70,13 +79,17 @@ async fn answer(store: &Store, log: &Log, ask: Ask) -> anyhow::Result<Answer> {
     let logged = || log.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(match ask {
         Ask::Read { arm } => Answer::Value(value(store, &arm).await?),
+        Ask::Raise { arm, fence } => {
+            match store.commit(Batch::new().fenced(own(&arm, &fence))).await {
+                Ok(_) => Answer::Accepted,
+                Err(CommitError::Fenced { .. }) => Answer::Refused,
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ask::Write(write) => {
             let batch = Batch::new().put(write.arm.clone(), write.value.to_string());
-            let batch = match write.fence.clone() {
-                // Each arm has fences of its own.
-                Some((name, token)) => {
-                    batch.fenced(Fence::new(format!("{} {name}", write.arm), token))
-                }
+            let batch = match &write.fence {
+                Some(fence) => batch.fenced(own(&write.arm, fence)),
                 None => batch,
             };
             let accepted = match store.commit(batch).await {
@@ -102,6 +115,11 @@ async fn answer(store: &Store, log: &Log, ask: Ask) -> anyhow::Result<Answer> {
             Answer::Log(of_arm.cloned().collect())
         }
     })
+}
+
+/// Each arm has fences of its own.
+fn own(arm: &str, (name, token): &(String, u64)) -> Fence {
+    Fence::new(format!("{arm} {name}"), *token)
 }
 
 async fn value(store: &Store, arm: &str) -> anyhow::Result<u64> {

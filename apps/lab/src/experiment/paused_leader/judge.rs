@@ -201,7 +201,7 @@ pub(super) fn rules() -> Vec<Rule<History>> {
         must_show(ARTICLE, STALE),
         must_show(NO_FENCE, STALE),
         must_show(NONE, LOST),
-        must_show(BACKSTAY, REFUSED),
+        a_late_write_comes(),
     ];
     rules.extend([
         must_bite(STOPPED, "stops a leader in every arm", ARMS.len() as u64),
@@ -210,7 +210,11 @@ pub(super) fn rules() -> Vec<Rule<History>> {
             "holds a leader's words back in every arm that asks",
             ARMS.len() as u64 - 1,
         ),
-        must_bite(STEPPED, "sets the clock", 1),
+        must_bite(
+            STEPPED,
+            "ends the lease of every arm that asks",
+            ARMS.len() as u64 - 1,
+        ),
     ]);
     rules
 }
@@ -241,6 +245,15 @@ fn must_show(arm: &'static str, column: Column) -> Rule<History> {
             found(count >= 1.0, format!("{count:.0}"))
         },
     )
+}
+
+/// Accepted or not: else the fence had nothing to do.
+fn a_late_write_comes() -> Rule<History> {
+    let text = format!("a former leader's write comes to {BACKSTAY}'s store");
+    validity(text, |run: &History| {
+        let count = run.number(BACKSTAY, REFUSED.name)? + run.number(BACKSTAY, STALE.name)?;
+        found(count >= 1.0, format!("{count:.0}"))
+    })
 }
 
 fn must_bite(fault: &'static str, what: &str, times: u64) -> Rule<History> {
@@ -294,7 +307,7 @@ mod tests {
             let when = Moment::from_nanos(2_000_000_000);
             facts.hits.insert(arm.name, vec![(0, when)]);
         }
-        facts.witnesses = [(STOPPED, 4), (CUT_OFF, 4), (STEPPED, 1)]
+        facts.witnesses = [(STOPPED, 4), (CUT_OFF, 4), (STEPPED, 3)]
             .map(|(name, count)| Witness {
                 name: name.to_owned(),
                 count,
@@ -353,8 +366,10 @@ mod tests {
     fn verdicts() {
         let (passed, reasons) = verdict(&zombie(false));
         assert_eq!(passed, Verdict::Pass, "{reasons:?}");
-        let (void, reasons) = verdict(&zombie(true));
-        assert_eq!(void, Verdict::Invalid, "nothing was refused: {reasons:?}");
+        let (failed, reasons) = verdict(&zombie(true));
+        assert_eq!(failed, Verdict::Fail, "it was accepted: {reasons:?}");
+        let no_zombie = [0, 1, 3].map(|at| zombie(false)[at].clone());
+        assert_eq!(verdict(&no_zombie).0, Verdict::Invalid, "no late write");
         let mut stale = zombie(false);
         stale.insert(3, write(10, 0, 1, 2, true));
         assert_eq!(verdict(&stale).0, Verdict::Fail);

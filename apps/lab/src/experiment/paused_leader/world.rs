@@ -67,12 +67,25 @@ impl World {
         })
     }
 
-    /// Sets the clock of whoever lends the lease forward; whether it says so.
-    pub(super) async fn step(&self, step: Duration) -> anyhow::Result<bool> {
+    /// Sets the clock of whoever lends the lease forward.
+    pub(super) async fn step(&self, step: Duration) -> anyhow::Result<()> {
         let ms = u64::try_from(step.as_millis())?;
         let ask = coordination::Ask::Step { ms };
-        let answer = rpc::ask(self.coordination, &ask).await?;
-        Ok(matches!(answer, coordination::Answer::Yes(true)))
+        let _: coordination::Answer = rpc::ask(self.coordination, &ask).await?;
+        Ok(())
+    }
+
+    /// How often each arm's lease was given away.
+    pub(super) async fn terms(&self) -> anyhow::Result<Vec<u64>> {
+        let mut terms = Vec::new();
+        for standing in &self.arms {
+            let ask = coordination::Ask::Term(standing.arm.name.to_owned());
+            match rpc::ask(self.coordination, &ask).await? {
+                coordination::Answer::Acquired { term, .. } => terms.push(term),
+                other => bail!("answered {other:?}"),
+            }
+        }
+        Ok(terms)
     }
 
     /// All writes of each arm.
