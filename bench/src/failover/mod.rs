@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use backstay::lease::{BootClock, Clock};
 use backstay::store::Version;
+use rustix::process::Signal;
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -32,6 +33,8 @@ const ENDS_QUICK: usize = 3;
 enum End {
     /// By `kill -9`.
     Killed,
+    /// It is stopped, and goes on when another leads.
+    Stopped,
     /// It gives its lease back.
     HandsOver,
 }
@@ -44,7 +47,7 @@ struct Row {
     times: usize,
     p50_ms: f64,
     p99_ms: f64,
-    /// Writes of a former leader after one of a later leader. It is counted in the log itself.
+    /// Writes of a former leader after one of a later leader, in the log itself.
     stale_writes: u64,
 }
 
@@ -55,7 +58,7 @@ pub(crate) fn run(cli: &Cli) -> Result<()> {
     let ends = if cli.quick { ENDS_QUICK } else { ENDS };
     let mut rows = Vec::new();
     for (name, home) in &homes {
-        for end in [End::Killed, End::HandsOver] {
+        for end in [End::Killed, End::Stopped, End::HandsOver] {
             eprintln!("{name}: {ends} leaders end ({end:?})");
             rows.push(measure(name, home, end, ends)?);
         }
@@ -105,10 +108,18 @@ fn measure(name: &'static str, home: &Home, end: End, ends: usize) -> Result<Row
         match end {
             End::Killed => leader.kill()?,
             End::HandsOver => leader.resign(),
+            End::Stopped => {
+                leader.stop_before_write()?;
+                led = next_leader(&standing, led.token)?;
+                leader.signal(Signal::CONT)?;
+                standing.push(leader);
+            }
         }
-        led = next_leader(&standing, led.token)?;
+        if end != End::Stopped {
+            led = next_leader(&standing, led.token)?;
+            standing.push(start()?);
+        }
         took.push(led.wrote_at.since(began).as_secs_f64() * 1e3);
-        standing.push(start()?);
     }
     took.sort_by(f64::total_cmp);
     let tokens = home.tokens(&job, Version::START)?;
@@ -141,7 +152,7 @@ fn next_leader(standing: &[Candidate], token: u64) -> Result<Led> {
     let since = BootClock.now();
     loop {
         for (candidate, one) in standing.iter().enumerate() {
-            if let Some((wrote, wrote_at)) = one.last_write().filter(|(wrote, _)| *wrote > token) {
+            if let Some((wrote, wrote_at)) = one.first_write().filter(|(wrote, _)| *wrote > token) {
                 return Ok(Led {
                     candidate,
                     token: wrote,

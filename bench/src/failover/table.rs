@@ -18,6 +18,7 @@ pub(super) fn print(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
     for row in rows {
         let end = match row.end {
             End::Killed => "is killed",
+            End::Stopped => "is stopped",
             End::HandsOver => "hands over",
         };
         writeln!(
@@ -37,6 +38,7 @@ fn targets(rows: &[Row]) -> Vec<Target> {
     let p99 = |row: &Row| {
         let (what, most) = match row.end {
             End::Killed => ("kill to the next write", KILLED_MS),
+            End::Stopped => ("stop to the next write", KILLED_MS),
             End::HandsOver => ("hand-over", HANDED_OVER_MS),
         };
         Target {
