@@ -12,6 +12,8 @@ pub struct Fingerprint(String);
 impl Fingerprint {
     /// Of a request that can be written as JSON, whatever the order of its members.
     ///
+    /// JSON has no NaN and no infinity: as numbers in a request all three are `null`, and so are one request with it.
+    ///
     /// # Errors
     ///
     /// When it can't be written as JSON.
@@ -34,7 +36,7 @@ impl Fingerprint {
 
     /// A body in the form that is hashed: canonical if it is JSON that has one, else as it is.
     pub(crate) fn body(bytes: &[u8], is_json: bool) -> Vec<u8> {
-        let (kind, form) = match canonical(bytes).filter(|_| is_json) {
+        let (kind, form) = match is_json.then(|| canonical(bytes)).flatten() {
             Some(form) => (b'j', form),
             None => (b'b', bytes.to_vec()),
         };
@@ -63,6 +65,9 @@ mod tests {
         let of = |text: &str| Fingerprint::of(&value(text)).unwrap();
         assert_eq!(of(r#"{"a":1,"b":2}"#), of(r#"{"b":2,"a":1}"#));
         assert_ne!(of(r#"{"a":1}"#), of(r#"{"a":2}"#));
+        for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(Fingerprint::of(&odd).unwrap(), of("null"));
+        }
         assert_ne!(of("1"), Fingerprint::of_bytes("1"));
         assert_ne!(Fingerprint::of_bytes("[1]"), Fingerprint::of_bytes("[ 1]"));
     }

@@ -1,4 +1,4 @@
-use backstay_store::{Batch, CommitError, Position};
+use backstay_store::{Batch, CommitError, Conflict, Position};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -25,10 +25,16 @@ pub enum FinishError {
     /// Somebody else has taken over, because the run was not renewed in time. Theirs is what counts.
     #[error("somebody else has taken over")]
     TakenOver,
+    /// The record is gone: the work took longer than the retention, or somebody else has taken over and freed the key.
+    #[error("the record is gone: its retention is over, or somebody else has freed the key")]
+    Gone,
     /// The answer can't be written as JSON.
     #[error("the answer can't be written as JSON")]
     Answer(#[source] serde_json::Error),
-    /// The store can't keep it. The record is open.
+    /// The store could not keep it so far.
+    ///
+    /// Where it is away, and nothing else is wrong, it is tried on in the background for as long as the take-over time,
+    /// and the key is not given up meanwhile: it may be kept yet. After that, or if the process ends, the record is open.
     #[error(transparent)]
     Commit(CommitError),
 }
@@ -47,6 +53,10 @@ impl Guard {
     /// # Cancel safety
     ///
     /// Once polled the answer is kept also when the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`FinishError`], after about a second of tries where the store is away.
     pub async fn finish(self, answer: &impl Serialize) -> Result<(), FinishError> {
         let answer = to_raw_value(answer).map_err(FinishError::Answer)?;
         self.finish_raw(answer).await
@@ -55,9 +65,23 @@ impl Guard {
     pub(crate) async fn finish_raw(self, answer: Box<RawValue>) -> Result<(), FinishError> {
         let ended = self.keeper.end(End::Finish(answer)).await;
         ended.map_err(|error| match error {
+            CommitError::Conflict(Conflict::Key { actual: None, .. }) => FinishError::Gone,
             CommitError::Conflict(_) => FinishError::TakenOver,
             error => FinishError::Commit(error),
         })
+    }
+
+    /// Waits until the claim is lost, and stop the work then: somebody else has taken over and may be at it, or the
+    /// work has taken longer than the retention, so that its answer can't be kept.
+    ///
+    /// It comes with the next renewal, a third of the take-over time later at most, if the store answers. A process that
+    /// was stopped hears of it when it goes on; until then both may run.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn lost(&self) {
+        self.keeper.lost().await;
     }
 
     /// Takes the claim back: nothing has happened, and the key is as good as new.

@@ -12,6 +12,7 @@ mod commit;
 mod envelope;
 mod fingerprint;
 mod guard;
+mod hold;
 #[cfg(feature = "http")]
 mod http;
 mod keeper;

@@ -54,7 +54,8 @@ impl<S: Clone + Into<Store>> IdempotencyBuilder<S> {
 
     /// After how much silence of its owner somebody else may run the work, 100 ms to the retention. Default: 30 s.
     ///
-    /// By the store's clock. An owner that lives renews three times in it.
+    /// By the store's clock. An owner that lives renews three times in it. For as long an answer is tried that the store
+    /// can't keep at once.
     pub fn take_over_after(mut self, time: Duration) -> Self {
         self.options.take_over_after = time;
         self

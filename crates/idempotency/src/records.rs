@@ -163,6 +163,18 @@ impl Claim {
         Batch::new().put(&self.names.run, self.run(run.into()))
     }
 
+    /// Takes the run again after it has expired, if the record has not changed since it was claimed.
+    pub(crate) fn put_back(&self, record: Position) -> Batch {
+        Batch::new()
+            .expecting(&self.names.record, record)
+            .put(&self.names.run, self.run(Expected::Absent))
+    }
+
+    /// Whether a record is this claim's own.
+    pub(crate) fn is_by(&self, owner: &str) -> bool {
+        self.owner.to_string() == owner
+    }
+
     fn run(&self, expected: Expected<Position>) -> Put {
         Put::new(self.owner.to_string())
             .expecting(expected)

@@ -32,6 +32,11 @@ pub(crate) enum Change {
         key: String,
         expected: Expected<Position>,
     },
+    /// No change, but a condition of all others.
+    Expect {
+        key: String,
+        expected: Expected<Position>,
+    },
 }
 
 impl Batch {
@@ -85,6 +90,19 @@ impl Batch {
         self
     }
 
+    /// Refuses the batch with a conflict unless the key is as expected, and leaves the key as it is.
+    ///
+    /// It is asked in its place among the changes: what the batch has changed before it counts.
+    pub fn expecting(
+        mut self,
+        key: impl Into<String>,
+        expected: impl Into<Expected<Position>>,
+    ) -> Self {
+        let (key, expected) = (key.into(), expected.into());
+        self.changes.push(Change::Expect { key, expected });
+        self
+    }
+
     /// How much its events and values weigh.
     #[cfg(feature = "postgres")]
     pub(crate) fn value_bytes(&self) -> usize {
@@ -94,7 +112,7 @@ impl Batch {
                 events.map(|e| e.data.len() + e.metadata.len()).sum()
             }
             Change::Put { put, .. } => put.value.len(),
-            Change::Delete { .. } => 0,
+            Change::Delete { .. } | Change::Expect { .. } => 0,
         };
         self.changes.iter().map(of_change).sum()
     }

@@ -14,7 +14,7 @@ pub struct Limits {
     pub name_bytes: usize,
     /// Bytes of an event's data, its metadata, or a value. 1 to 64 MiB; 1 MiB.
     pub value_bytes: usize,
-    /// Events, puts and deletes of a batch. 1 to 100,000; 1,000.
+    /// Events, puts, deletes and expectations of a batch. 1 to 100,000; 1,000.
     pub changes: usize,
     /// Bytes of all values of a batch. 1 to 256 MiB; 8 MiB.
     pub batch_bytes: usize,
@@ -87,7 +87,7 @@ impl Limits {
                     }
                     changes += 1;
                 }
-                Change::Delete { key, expected } => {
+                Change::Delete { key, expected } | Change::Expect { key, expected } => {
                     self.check_name("key", key)?;
                     if let Expected::Exactly(revision) = expected {
                         check_number("expected revision", revision.get())?;

@@ -143,6 +143,7 @@ impl Held {
                     let held = self.keys.get(key).cloned();
                     before.keys.push((key.clone(), held));
                 }
+                Wanted::Expect { .. } => {}
             }
         }
         if let Some(Fence { name, .. }) = &batch.fence {
@@ -189,6 +190,9 @@ impl Held {
                 Wanted::Delete { key, expected } => {
                     self.delete(&key, expected, now)?;
                     revisions.remove(&key);
+                }
+                Wanted::Expect { key, expected } => {
+                    self.expect_key(&key, expected, now)?;
                 }
             }
         }

@@ -1,7 +1,12 @@
 //! What a caller gets, and what is kept of it.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, LAST_MODIFIED, RETRY_AFTER, TRAILER, TRANSFER_ENCODING,
+};
+use http::response::Parts;
+use http::{HeaderName, HeaderValue, Response};
 use http_body::Body;
 
 use super::body::{Answer, AnswerBody, read_answer};
@@ -9,9 +14,25 @@ use super::guard::IdempotencyGuard;
 use super::kept::{KeptResponse, REPLAYED, Replay};
 use super::problem::Problem;
 use super::service::Shared;
-use super::settle::Settle;
-use crate::records::Seen;
+use super::settle::{EFFECT, Settle};
+use crate::records::{Claim, Seen};
 use crate::{FinishError, Guard, Kept};
+
+/// What a response says of its own body and outcome, which are not those that are kept.
+const OF_ITS_BODY: [HeaderName; 12] = [
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_LENGTH,
+    CONTENT_LOCATION,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    ETAG,
+    LAST_MODIFIED,
+    RETRY_AFTER,
+    TRAILER,
+    TRANSFER_ENCODING,
+    EFFECT,
+];
 
 pub(super) fn problem<R>(problem: Problem) -> Response<AnswerBody<R>> {
     problem.response().map(AnswerBody::whole)
@@ -46,7 +67,7 @@ where
         match claim.records.look(&claim.names, &claim.fingerprint).await {
             Ok(Seen::Finished(kept)) => {
                 guard.done();
-                return told(&kept, &claim.owner.to_string());
+                return told(&kept, &claim, Some(response.into_parts().0));
             }
             // It was not committed: then what the handler says counts.
             Ok(_) => {}
@@ -85,24 +106,41 @@ where
         None => Ok(()),
     };
     match finished {
-        // What the handler has done is done. Who asks again although this answer came runs it again.
+        // What the handler has done is done. The answer may be kept yet: that goes on in the background.
         Ok(()) | Err(FinishError::Commit(_) | FinishError::Answer(_)) => {
             Response::from_parts(parts, body)
         }
-        Err(FinishError::TakenOver) => {
-            match claim.records.look(&claim.names, &claim.fingerprint).await {
-                Ok(Seen::Finished(kept)) => told(&kept, &claim.owner.to_string()),
-                _ => problem(Problem::TakenOver),
-            }
-        }
+        Err(FinishError::TakenOver | FinishError::Gone) => overtaken(&claim).await,
     }
 }
 
-/// What is kept is what is told: marked as replayed unless it is this request's own.
-fn told<R>(kept: &Kept, owner: &str) -> Response<AnswerBody<R>> {
-    let mut response = replay(kept);
-    if kept.owner == owner {
-        response.headers_mut().remove(REPLAYED);
+/// Somebody else is at it, or it took too long: what is kept counts, if there is something.
+pub(super) async fn overtaken<R>(claim: &Claim) -> Response<AnswerBody<R>> {
+    match claim.records.look(&claim.names, &claim.fingerprint).await {
+        Ok(Seen::Finished(kept)) => told(&kept, claim, None),
+        _ => problem(Problem::TakenOver),
     }
-    response
+}
+
+/// What is kept is what is told: marked as replayed unless it is this request's own. Then it has what the handler and the
+/// layers inside have put on the response: cookies, what a browser asks for.
+fn told<R>(kept: &Kept, claim: &Claim, live: Option<Parts>) -> Response<AnswerBody<R>> {
+    let mut response = replay(kept);
+    if !claim.is_by(&kept.owner) {
+        return response;
+    }
+    response.headers_mut().remove(REPLAYED);
+    let Some(live) = live else {
+        return response;
+    };
+    let (mut parts, body) = response.into_parts();
+    let mut headers = live.headers;
+    for name in OF_ITS_BODY {
+        headers.remove(name);
+    }
+    // A name that is in both has the values that are kept.
+    headers.extend(parts.headers);
+    parts.headers = headers;
+    parts.extensions = live.extensions;
+    Response::from_parts(parts, body)
 }

@@ -27,6 +27,15 @@ const LARGEST: usize = 64 << 20;
 /// gets 422. [`Settle`](crate::Settle) says which answers are kept, and
 /// [`IdempotencyGuard`](crate::IdempotencyGuard) commits one with the handler's own rows.
 ///
+/// **What goes outside of it** (after it, with `Router::layer`): whatever tells who is calling and turns strangers away. A kept
+/// answer is sent before the inner service is asked, so a check inside does not see repeats, and a token that was
+/// revoked since would still get the answer; and a key costs two commits, which are not for strangers. Compression
+/// and CORS go outside too: of layers inside, what they made of the first caller's `Accept-Encoding`, `Accept` or
+/// `Origin` is kept, and is what a repeat with other ones gets.
+///
+/// A request's body is read and made anew, so it must be `From<Bytes>`: `axum::body::Body` and `Full<Bytes>` are, hyper's
+/// `Incoming` is not; there a layer outside of this one makes one of the other, as `MapRequestBodyLayer` of tower-http.
+///
 /// Where two layers are around one route the outer one works and the inner one lets its requests pass.
 ///
 /// ```

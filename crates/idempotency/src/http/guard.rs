@@ -84,7 +84,8 @@ impl IdempotencyGuard {
     /// Adds the answer to a batch of the handler's own: it is kept together with what the batch changes, and its rows.
     ///
     /// The batch is refused with a conflict when another process has taken over. Once it is committed, this answer is
-    /// what the layer sends, whatever the handler returns.
+    /// what the layer sends, whatever the handler returns: its status, body and headers. Other headers of the handler's
+    /// response, and of layers inside, go to this caller only.
     ///
     /// # Errors
     ///

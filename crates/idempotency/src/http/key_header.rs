@@ -1,5 +1,7 @@
 use http::{HeaderMap, HeaderName};
 
+use super::structured::is_parameters;
+
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// As our own clients refuse what is longer.
@@ -47,9 +49,7 @@ fn string(quoted: &str) -> Option<String> {
             _ => return None,
         }
     }
-    let rest = rest.as_str().trim_start_matches(' ');
-    let is_parameters = rest.is_empty() || rest.starts_with(';');
-    (is_parameters && rest.is_ascii()).then_some(key)
+    is_parameters(rest.as_str().as_bytes()).then_some(key)
 }
 
 /// Visible characters, but for those that divide a field of a header.
@@ -89,6 +89,9 @@ mod tests {
             ),
             (r#""a \"b\" \\""#, r#"a "b" \"#),
             (r#""a";p=1"#, "a"),
+            (r#""a"; p;q="x,\"y";r=?1;s=:YQ==:;t=@-1"#, "a"),
+            (r#""a";*u=to/k:en*;v.-_1=-123456789012.125"#, "a"),
+            (r#""a";p=%"f%c3%bc, \"  "#, "a"),
             (r#"" ""#, " "),
         ] {
             assert_eq!(of(&[value]), Stated::Key(key.to_owned()), "{value}");
@@ -106,6 +109,25 @@ mod tests {
             "\"ü\"",
             "ü",
             "\"a\", \"b\"",
+            // Two headers that a proxy has made one of.
+            r#""a";p=1, "b""#,
+            r#""a";token=1,"b";token=9"#,
+            r#""a";x=(g],,;token=3"#,
+            r#""a" ;p=1"#,
+            r#""a";((garbage"#,
+            r#""a";"#,
+            r#""a";;p"#,
+            r#""a";P=1"#,
+            r#""a";p="#,
+            r#""a";p=1."#,
+            r#""a";p=1234567890123456"#,
+            r#""a";p=@1.5"#,
+            r#""a";p=?2"#,
+            r#""a";p=:YQ=="#,
+            r#""a";p="b"#,
+            r#""a";p="b\c""#,
+            r#""a";p=%"%C3""#,
+            r#""a";p=1 q"#,
             &long,
         ] {
             assert_eq!(of(&[value]), Stated::Malformed, "{value}");

@@ -10,6 +10,7 @@ mod problem;
 mod request;
 mod service;
 mod settle;
+mod structured;
 
 pub use body::AnswerBody;
 pub use builder::{IdempotencyLayer, IdempotencyLayerBuilder};

@@ -69,7 +69,7 @@ impl Problem {
             Self::TakenOver => (
                 409,
                 "taken-over",
-                "another process has taken this request over; ask again",
+                "this request was not answered in time, and another process may be at it; ask again",
                 "unknown",
             ),
             Self::AnswerNotKept => (

@@ -1,5 +1,6 @@
 use std::error::Error;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use http_body::Body;
 use tokio::time::{Instant, sleep};
 use tower_service::Service;
 
-use super::answer::{problem, replay, settle};
+use super::answer::{overtaken, problem, replay, settle};
 use super::body::{AnswerBody, Unread, read_request};
 use super::guard::IdempotencyGuard;
 use super::key_header::{Stated, stated};
@@ -46,8 +47,10 @@ pub struct IdempotencyService<S> {
 ///
 /// # Cancel safety
 ///
-/// Dropping it drops the handler, and leaves the record open: the next try runs again. An answer that the handler has
-/// given is kept all the same.
+/// Dropping it drops the handler, and leaves the record open: the next try runs again. So does dropping it while the
+/// body of the handler's answer is read. Once that was read to its end the answer is kept all the same.
+///
+/// It drops the handler itself when another process has taken the request over, and when the retention is over.
 pub type IdempotencyFuture<R, E> =
     Pin<Box<dyn Future<Output = Result<Response<AnswerBody<R>>, E>> + Send>>;
 
@@ -93,13 +96,28 @@ where
                     let extension = IdempotencyGuard::new(key, &guard, shared.answer_bytes);
                     request.extensions_mut().insert(extension.clone());
                     // From here on dropping leaves the record open.
-                    let response = service.call(request).await?;
-                    Ok(settle(&shared, guard, &extension, response).await)
+                    let handled = unless(guard.lost(), service.call(request))
+                        .await
+                        .transpose()?;
+                    match handled {
+                        Some(response) => Ok(settle(&shared, guard, &extension, response).await),
+                        None => Ok(overtaken(guard.claim().0).await),
+                    }
                 }
                 Err(answer) => Ok(answer),
             }
         })
     }
+}
+
+/// What the work gives, unless it has to stop before. Then it is dropped.
+async fn unless<T>(stop: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+    let (mut stop, mut work) = (pin!(stop), pin!(work));
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => stop.as_mut().poll(cx).map(|()| None),
+    })
+    .await
 }
 
 impl Shared {

@@ -10,8 +10,10 @@ pub(super) const EFFECT: HeaderName = HeaderName::from_static("backstay-effect")
 /// |---|---|
 /// | `backstay-effect: not-executed` | free |
 /// | `backstay-effect: executed` | the answer is kept |
-/// | 2xx, 3xx | the answer is kept |
+/// | `backstay-effect: unknown` | open, whatever the status |
+/// | 2xx, 3xx but 307 and 308 | the answer is kept |
 /// | 408 | open |
+/// | 307, 308 | free: the request is to be sent elsewhere, and was not done here |
 /// | 501, 505, other 4xx | free: the request was refused and nothing has happened |
 /// | other 5xx, 1xx | open |
 ///
@@ -46,11 +48,15 @@ impl Settle {
         match effect.map(HeaderValue::as_bytes) {
             Some(b"not-executed") => return Self::Free,
             Some(b"executed") => return Self::Keep,
+            Some(b"unknown") => return Self::LeaveOpen,
             _ => {}
         }
         match response.status() {
             StatusCode::REQUEST_TIMEOUT => Self::LeaveOpen,
-            StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Self::Free,
+            StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+            | StatusCode::NOT_IMPLEMENTED
+            | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Self::Free,
             status if status.is_success() || status.is_redirection() => Self::Keep,
             status if status.is_client_error() => Self::Free,
             _ => Self::LeaveOpen,
@@ -77,16 +83,21 @@ mod tests {
     #[test]
     fn the_response_says_what_becomes_of_the_key() {
         for (statuses, expected) in [
-            (&[200, 201, 202, 204, 301, 303, 304][..], Settle::Keep),
+            (&[200, 201, 202, 204, 301, 302, 303, 304][..], Settle::Keep),
             (
-                &[400, 401, 402, 403, 404, 409, 413, 415, 422, 429, 501, 505],
+                &[
+                    307, 308, 400, 401, 402, 403, 404, 409, 413, 415, 422, 429, 501, 505,
+                ],
                 Settle::Free,
             ),
             (&[408, 500, 502, 503, 504, 507, 101], Settle::LeaveOpen),
         ] {
             for status in statuses {
                 assert_eq!(after(*status, None, None), expected, "{status}");
-                assert_eq!(after(*status, Some("unknown"), None), expected, "{status}");
+                let unknown = after(*status, Some("unknown"), None);
+                assert_eq!(unknown, Settle::LeaveOpen, "{status}");
+                // What says nothing that is known leaves it to the status.
+                assert_eq!(after(*status, Some("odd"), None), expected, "{status}");
                 let refused = after(*status, Some("not-executed"), None);
                 assert_eq!(refused, Settle::Free, "{status}");
                 let done = after(*status, Some("executed"), None);

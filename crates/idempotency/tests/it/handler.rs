@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post as to;
 use axum::{Extension, Router};
@@ -85,6 +86,59 @@ async fn a_handler_commits_its_answer_with_its_changes() {
                 assert_eq!(got.header("location"), Some("/7"));
             }
             assert_eq!(charges(&ground.store).await, before + 1, "{}", ground.name);
+        }
+    }
+}
+
+/// IDE-2, IDE-3: with an answer that was committed the first caller gets the headers of the live response as well, but for
+/// those of another body; a repeat gets what is kept.
+#[tokio::test]
+async fn the_first_answer_has_the_headers_around_it() {
+    let store = Ground::memory().store;
+    let commits = store.clone();
+    let handler = async move |Extension(guard): Extension<IdempotencyGuard>| -> Response {
+        commits.commit(charge(&guard)).await.unwrap();
+        let headers = [
+            ("set-cookie", "session=1"),
+            ("set-cookie", "theme=2"),
+            ("location", "/other"),
+            ("content-encoding", "gzip"),
+            ("content-type", "text/odd"),
+            ("backstay-effect", "unknown"),
+        ];
+        let mut response = (StatusCode::BAD_GATEWAY, "another body").into_response();
+        for (name, value) in headers {
+            let value = value.parse().unwrap();
+            response.headers_mut().append(name, value);
+        }
+        response
+    };
+    let allow = map_response(async |mut response: Response| {
+        let origin = "https://shop".parse().unwrap();
+        let headers = response.headers_mut();
+        headers.insert("access-control-allow-origin", origin);
+        response
+    });
+    let app = Router::new()
+        .route("/charges", to(handler))
+        .layer(allow)
+        .layer(layer(&store).build().unwrap());
+    for is_first in [true, false] {
+        let got = send(&app, post("k", "tea")).await;
+        assert_eq!((got.status, &got.body[..]), (201, &b"kept"[..]));
+        assert_eq!(got.replayed, !is_first);
+        for (name, value) in [
+            ("location", Some("/7")),
+            ("set-cookie", Some("session=1").filter(|_| is_first)),
+            (
+                "access-control-allow-origin",
+                Some("https://shop").filter(|_| is_first),
+            ),
+            ("content-encoding", None),
+            ("content-type", None),
+            ("backstay-effect", None),
+        ] {
+            assert_eq!(got.header(name), value, "{name}");
         }
     }
 }

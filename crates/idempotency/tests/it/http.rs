@@ -217,11 +217,13 @@ async fn a_key_is_asked_for_and_read() {
         (400, "key-missing".into(), "not-executed")
     );
     for server in [&server, &required] {
-        let malformed = server.send(post("\"open", "")).await;
-        assert_eq!(
-            malformed.problem(),
-            (400, "key-malformed".into(), "not-executed")
-        );
+        for key in ["\"open", "\"a\";p=1, \"b\""] {
+            let malformed = server.send(post(key, "")).await;
+            assert_eq!(
+                malformed.problem(),
+                (400, "key-malformed".into(), "not-executed")
+            );
+        }
     }
     assert_eq!((server.times(), required.times()), (2, 0));
     // Methods that HTTP calls idempotent pass.
@@ -322,6 +324,41 @@ async fn a_handler_may_say_otherwise() {
             assert_eq!((got.status, got.replayed), (status.as_u16(), replayed));
         }
         assert_eq!(server.times(), times, "{settle:?}");
+    }
+}
+
+/// IDE-4: a response that says its effect is unknown leaves the key open, whatever its status.
+#[tokio::test]
+async fn an_unknown_effect_leaves_it_open() {
+    let store = Ground::memory().store;
+    for status in [StatusCode::CONFLICT, StatusCode::OK] {
+        let server = Server::new(layer(&store), move |count| match count {
+            0 => (status, [("backstay-effect", "unknown")]).into_response(),
+            _ => counted(count),
+        });
+        let key = status.as_str();
+        assert_eq!(server.send(post(key, "tea")).await.status, status.as_u16());
+        let reused = server.send(post(key, "coffee")).await;
+        assert_eq!(reused.problem().1, "key-reused");
+        assert_eq!(server.send(post(key, "tea")).await.body, "charge 1");
+    }
+}
+
+/// IDE-4: a redirect of the request itself frees the key, one to its result is kept.
+#[tokio::test]
+async fn a_redirect_of_the_request_frees_it() {
+    let store = Ground::memory().store;
+    for (status, then) in [(307, 201), (308, 201), (302, 302), (303, 303)] {
+        let server = Server::new(layer(&store), move |count| match count {
+            0 => {
+                let status = StatusCode::from_u16(status).unwrap();
+                (status, [("location", "/login")]).into_response()
+            }
+            _ => counted(count),
+        });
+        let key = status.to_string();
+        assert_eq!(server.send(post(&key, "tea")).await.status, status);
+        assert_eq!(server.send(post(&key, "tea")).await.status, then);
     }
 }
 

@@ -15,8 +15,9 @@ use backstay_store::{
 };
 use futures_util::FutureExt;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
-use crate::ground::sqlite;
+use crate::ground::{sqlite, until};
 
 /// What becomes of a commit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -248,29 +249,94 @@ async fn what_did_not_happen_is_tried_again_for_answers_only() {
     assert_eq!(state(&once).await, "finished");
 }
 
-/// IDE-3: an answer that can't be kept says what may have happened, and its run is given up.
+/// IDE-3: an answer that can't be kept now is told, for it may be kept yet; the key is held, and it is kept when the store
+/// is back.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_can_not_be_kept_is_told() {
-    for (fates, effect, then) in [
-        ([Busy; 4], Effect::NotExecuted, "free or open"),
-        (
-            [Vanished, Busy, Busy, Busy],
-            Effect::Unknown,
-            "free or open",
-        ),
-        ([Vanished; 4], Effect::Unknown, "free or open"),
-        ([Lost; 4], Effect::Unknown, "finished"),
+    for (fates, now) in [
+        ([Busy; 4], "running"),
+        ([Vanished, Busy, Busy, Busy], "running"),
+        ([Vanished; 4], "running"),
+        ([Lost; 4], "finished"),
     ] {
         let (once, fate) = lossy();
         let guard = claimed(&once).await;
         fate.set(&fates);
         let error = guard.finish(&"done").await.unwrap_err();
         assert!(
-            matches!(&error, FinishError::Commit(CommitError::Unavailable(error)) if error.effect() == effect),
+            matches!(&error, FinishError::Commit(CommitError::Unavailable(error)) if error.effect() == Effect::Unknown),
             "{fates:?} {error}"
         );
-        assert_eq!(state(&once).await, then, "{fates:?}");
+        assert_eq!(state(&once).await, now, "{fates:?}");
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(state(&once).await, "finished", "{fates:?}");
     }
+}
+
+/// IDE-3: a store that is away for the take-over time after the answer is waited for so long; then the run is given up.
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_tried_for_the_take_over_time() {
+    // Four tries while the caller waits, then twelve, each after a renewal.
+    for (away, state_then) in [(4 + 2 * 12, "free or open"), (4 + 2 * 12 - 1, "finished")] {
+        let (once, fate) = lossy();
+        let guard = claimed(&once).await;
+        fate.set(&vec![Busy; away]);
+        assert!(guard.finish(&"done").await.is_err());
+        sleep(Duration::from_secs(31)).await;
+        assert!(fate.are_over(), "it was given up before");
+        assert_eq!(state(&once).await, state_then, "{away}");
+    }
+}
+
+/// IDE-3: where the store comes back after the run has expired, the answer is kept unless somebody has begun anew.
+#[tokio::test(start_paused = true)]
+async fn a_late_store_keeps_one_answer() {
+    for is_taken in [false, true] {
+        let clock = TestClock::at(Timestamp::from_millis(1_800_000_000_000));
+        let (once, fate) = lossy_on(MemoryStore::with_clock(clock.clone()));
+        let guard = claimed(&once).await;
+        fate.set(&[Busy; 5]);
+        assert!(guard.finish(&"first").await.is_err());
+        clock.advance(Duration::from_secs(60));
+        if is_taken {
+            until(async || fate.are_over()).await;
+            claimed(&once).await.finish(&"second").await.unwrap();
+        }
+        sleep(Duration::from_secs(3)).await;
+        let Begun::Finished(kept) = once.begin("key", &asked()).await.unwrap() else {
+            panic!("it is kept");
+        };
+        let due = if is_taken { "second" } else { "first" };
+        assert_eq!(kept.answer::<String>().unwrap(), due);
+    }
+}
+
+/// IDE-3: over HTTP a store that is away when the handler has ended costs no second handler.
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_for_a_moment_costs_no_second_handler() {
+    use axum::response::IntoResponse;
+
+    use crate::http::{Server, layer, post};
+
+    let fates = Fates::default();
+    let inner = MemoryStore::new();
+    let store = Store::new(Lossy {
+        inner,
+        fates: fates.clone(),
+    });
+    let server = Server::new(layer(&store), |count| {
+        format!("charge {count}").into_response()
+    });
+    fates.set(&[Well, Busy, Busy, Busy, Busy]);
+    let first = server.send(post("k", "tea")).await;
+    assert_eq!((first.status, &first.body[..]), (200, &b"charge 0"[..]));
+    let again = server.send(post("k", "tea")).await;
+    assert_eq!(again.problem().1, "still-running");
+    sleep(Duration::from_secs(3)).await;
+    let again = server.send(post("k", "tea")).await;
+    assert_eq!((&again.body, again.replayed), (&first.body, true));
+    assert_eq!(server.times(), 1);
 }
 
 /// A file behind a connection that fails.

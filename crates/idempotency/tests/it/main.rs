@@ -7,6 +7,7 @@ mod client;
 mod ground;
 #[cfg(feature = "http")]
 mod handler;
+mod held;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(all(feature = "http", unix))]

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use backstay_core::Invalid;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::structured;
+
 /// Under which lease a request was sent: its name as a string, its token as the parameter `token`.
 pub const HEADER: HeaderName = HeaderName::from_static("fencing-token");
 
@@ -60,15 +62,15 @@ fn parse(text: &[u8]) -> Result<(String, u64), Malformed> {
     let name = string(&mut rest)?;
     let mut token = None;
     while let Some(b';') = rest.first() {
-        rest = rest[1..].trim_ascii_start();
-        let key = key(&mut rest)?;
-        let value = match rest.first() {
-            Some(b'=') => {
-                rest = &rest[1..];
-                bare(&mut rest)?
-            }
-            _ => None,
-        };
+        let text = structured::after(&rest[1..], |byte| *byte == b' ');
+        rest = structured::key(text).ok_or(Malformed("a parameter has no name"))?;
+        let key = &text[..text.len() - rest.len()];
+        let mut value = None;
+        if let Some(text) = rest.strip_prefix(b"=") {
+            let not_an_item = Malformed("a parameter's value is not a bare item");
+            rest = structured::bare_item(text).ok_or(not_an_item)?;
+            value = number(&text[..text.len() - rest.len()]);
+        }
         // The last of several counts, and what is not known is left alone.
         if key == b"token" {
             token = value;
@@ -110,43 +112,13 @@ fn string(rest: &mut &[u8]) -> Result<String, Malformed> {
     Ok(name)
 }
 
-fn key<'t>(rest: &mut &'t [u8]) -> Result<&'t [u8], Malformed> {
-    let is_key =
-        |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.*".contains(byte);
-    let begins = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'*';
-    if !rest.first().is_some_and(begins) {
-        return Err(Malformed("a parameter has no name"));
-    }
-    let end = rest
+/// The number that a bare item is, if it is an integer from zero on; any other is passed over.
+fn number(item: &[u8]) -> Option<u64> {
+    let mut digits = item
         .iter()
-        .position(|byte| !is_key(byte))
-        .unwrap_or(rest.len());
-    let (key, more) = rest.split_at(end);
-    *rest = more;
-    Ok(key)
-}
-
-/// A parameter's value, if it is an integer from zero on; any other is passed over.
-fn bare(rest: &mut &[u8]) -> Result<Option<u64>, Malformed> {
-    if rest.first() == Some(&b'"') {
-        return string(rest).map(|_| None);
-    }
-    let end = rest
-        .iter()
-        .position(|byte| matches!(byte, b';' | b' ' | b'\t'));
-    let (value, more) = rest.split_at(end.unwrap_or(rest.len()));
-    if value.is_empty() {
-        return Err(Malformed("a parameter has no value"));
-    }
-    *rest = more;
-    if !value.iter().all(u8::is_ascii_digit) {
-        return Ok(None);
-    }
-    if value.len() > 15 {
-        return Err(Malformed("a number has more than 15 digits"));
-    }
-    let digits = value.iter().map(|digit| u64::from(digit - b'0'));
-    Ok(Some(digits.fold(0, |number, digit| number * 10 + digit)))
+        .map(|byte| byte.is_ascii_digit().then(|| u64::from(byte - b'0')));
+    // It has 15 digits at most.
+    digits.try_fold(0, |number, digit| Some(number * 10 + digit?))
 }
 
 #[cfg(test)]
@@ -173,6 +145,8 @@ mod tests {
             (r#""a\"\\";token=000000000000007"#, r#"a"\"#, 7),
             (r#""a";x;y="b;c";z=?1;token=999999999999999"#, "a", HIGHEST),
             (r#""a";token=3;token=4"#, "a", 4),
+            (r#""a";s=:YQ==:;t=@-1;*u=to/k:en*;v=-1.125;token=5"#, "a", 5),
+            (r#""a";p=%"f%c3%bc, ";token=6"#, "a", 6),
         ];
         for (text, name, token) in good {
             assert_eq!(
@@ -205,6 +179,20 @@ mod tests {
             r#""a";;token=1"#,
             r#"("a");token=1"#,
             r#""a";token=1;token"#,
+            // Two headers that a proxy has made one of.
+            r#""a";token=1,"b";token=9"#,
+            r#""a";x=1,"b";token=9"#,
+            r#""a";x=(g],,;token=3"#,
+            r#""a" ;p=1"#,
+            r#""a" ;p=1;token=3"#,
+            r#""a";x=1.;token=3"#,
+            r#""a";x=1234567890123456;token=3"#,
+            r#""a";x=@1.5;token=3"#,
+            r#""a";x=?2;token=3"#,
+            r#""a";x=:YQ==;token=3"#,
+            r#""a";x="b\c";token=3"#,
+            r#""a";x=%"%C3";token=3"#,
+            r#""a";x={};token=3"#,
         ];
         for text in bad {
             assert!(parse(text.as_bytes()).is_err(), "{text}");

@@ -89,8 +89,9 @@ impl FenceLayerBuilder {
 
     /// Asks the home of the leases about a token that is higher than all before; one that it has not given gets 403.
     ///
-    /// It is asked once a term by each process; while it can't be reached such requests get 503. A token of a term that was over
-    /// before this layer heard of it gets 403 too. Without this any token is believed.
+    /// It is asked once a term by each process, and by each request with a token that was made up: bound the requests outside
+    /// of this layer. While it can't be reached such requests get 503. A token of a term that was over before this layer
+    /// heard of it gets 403 too. Without this any token is believed.
     pub fn issued_by(mut self, leases: impl Leases) -> Self {
         self.issuer = Some(Arc::new(leases));
         self

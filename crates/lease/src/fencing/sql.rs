@@ -32,6 +32,7 @@ const LONGEST: usize = 63;
 /// A table of names and their highest tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
+    /// In quotes, its schema too.
     name: String,
     raise: String,
 }
@@ -57,13 +58,15 @@ impl Table {
             let shown: String = name.chars().take(LONGEST + 1).collect();
             return Err(Invalid::new("fences.table", format!("{shown:?}"), limit));
         }
+        // A word of SQL such as `order` is a name like any other.
+        let name = format!("\"{}\"", name.replace('.', "\".\""));
         Ok(Self {
             raise: format!(
                 "INSERT INTO {name} AS fence (name, token) VALUES ($1, $2) \
                  ON CONFLICT (name) DO UPDATE SET token = excluded.token \
                  WHERE fence.token <= excluded.token"
             ),
-            name: name.to_owned(),
+            name,
         })
     }
 
@@ -131,6 +134,9 @@ impl Raise<'_> {
     /// # Errors
     ///
     /// [`Stale`] if it was none. Then roll the transaction back.
+    ///
+    /// A statement that fails has not said so: after a serialization failure of Postgres, 40001, roll back and run the
+    /// whole transaction again.
     pub fn changed(&self, rows: impl TryInto<u64>) -> Result<(), Stale> {
         // What is no count of rows, such as -1, has shown nothing.
         match rows.try_into() {

@@ -59,6 +59,63 @@ pub async fn a_key_changed_twice_in_a_batch_has_its_last_value(subject: &dyn Sub
     assert_eq!(commit.revision("gone"), None);
 }
 
+/// STO-1: a batch may expect a key that it leaves alone: it is refused if the key has changed, and is no change of it.
+pub async fn a_key_that_is_not_changed_can_be_a_condition(subject: &dyn Subject) {
+    let store = subject.open().await;
+    let absent = store.commit(Batch::new().expecting("key", Expected::Absent));
+    assert_eq!(absent.await.expect("a commit").position, Position::START);
+    let first = store.commit(Batch::new().put("key", "first")).await;
+    let first = first.expect("a commit");
+    let at_first = first.revision("key").expect("it was put");
+
+    let only = store.commit(Batch::new().expecting("key", at_first)).await;
+    let only = only.expect("as expected");
+    assert_eq!(
+        (only.position, only.revision("key")),
+        (first.position, None)
+    );
+    assert_eq!(store.find(only.id).await, Ok(Some(only)));
+    let other = |expected: Expected<Position>| {
+        Batch::new()
+            .put("before", "value")
+            .expecting("key", expected)
+            .put("after", "value")
+    };
+    let put = store.commit(other(at_first.into())).await;
+    assert!(put.expect("as expected").position > first.position);
+    let key = store.get("key").await.expect("a read").expect("the key");
+    assert_eq!((&key.value[..], key.revision), (&b"first"[..], at_first));
+
+    let second = store.commit(Batch::new().put("key", "second")).await;
+    let second = second.expect("a commit");
+    let gone = Batch::new().delete("before", Expected::Any);
+    let gone = store.commit(gone).await.expect("a commit");
+    for (expected, actual) in [
+        (at_first.into(), second.revision("key")),
+        (Expected::Absent, second.revision("key")),
+    ] {
+        let conflict = CommitError::Conflict(Conflict::Key {
+            key: "key".to_owned(),
+            expected,
+            actual,
+        });
+        assert_eq!(store.commit(other(expected)).await, Err(conflict));
+    }
+    assert_eq!(store.get("before").await, Ok(None));
+    assert_eq!(store.head().await, Ok(gone.position));
+    let huge = Batch::new().expecting("key", Position::new(u64::MAX));
+    let refused = store.commit(huge).await;
+    assert!(
+        matches!(&refused, Err(CommitError::Invalid(invalid)) if invalid.field == "expected revision"),
+        "{refused:?}"
+    );
+    // What the batch itself has done before it counts.
+    let own = Batch::new()
+        .delete("key", Expected::Any)
+        .expecting("key", Expected::Absent);
+    assert!(store.commit(own).await.is_ok());
+}
+
 /// Keys are listed in the order of their bytes, and a prefix is taken as it stands.
 pub async fn keys_are_listed_by_prefix_in_pages(subject: &dyn Subject) {
     let store = subject.open().await;

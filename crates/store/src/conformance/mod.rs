@@ -59,6 +59,7 @@ macro_rules! conformance {
             a_position_can_be_waited_for,
             an_expected_revision_is_held_against_the_key,
             a_key_changed_twice_in_a_batch_has_its_last_value,
+            a_key_that_is_not_changed_can_be_a_condition,
             keys_are_listed_by_prefix_in_pages,
             a_watch_tells_the_newest_change_of_each_key,
             a_fence_refuses_lower_tokens,

@@ -33,9 +33,9 @@ impl Needs {
         for change in &batch.changes {
             match change {
                 Change::Append { stream, .. } => self.streams.insert(stream.clone()),
-                Change::Put { key, .. } | Change::Delete { key, .. } => {
-                    self.keys.insert(key.clone())
-                }
+                Change::Put { key, .. }
+                | Change::Delete { key, .. }
+                | Change::Expect { key, .. } => self.keys.insert(key.clone()),
             };
         }
     }
@@ -233,6 +233,9 @@ impl Draft<'_> {
                         self.change(key, None, None);
                     }
                     revisions.remove(key);
+                }
+                Change::Expect { key, expected } => {
+                    self.expect_key(key, *expected)?;
                 }
             }
         }

@@ -48,6 +48,9 @@ pub(super) fn apply(group: &mut Group<'_>, batch: &Batch) -> Result<Commit, Comm
                 delete(group, key, *expected)?;
                 revisions.remove(key);
             }
+            Change::Expect { key, expected } => {
+                expect_key(group, key, *expected)?;
+            }
         }
     }
     group.run(

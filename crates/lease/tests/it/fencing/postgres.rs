@@ -166,6 +166,28 @@ async fn no_lower_token_commits_after_a_higher_one() {
     assert!(waited > 0, "no transaction had to wait for another");
 }
 
+/// LEA-8: on Postgres a table may have a word of SQL for a name.
+#[tokio::test]
+async fn a_word_of_sql_is_a_name() {
+    let Some(url) = url() else { return };
+    let client = open(&url).await;
+    let schema = format!("t_{}", uuid::Uuid::now_v7().simple());
+    let make = format!("CREATE SCHEMA {schema}; SET search_path TO {schema}");
+    client.batch_execute(&make).await.expect("a schema");
+    let table = Table::new("order").expect("a name");
+    client.batch_execute(&table.ddl()).await.expect("a table");
+    let fence = fence(7);
+    let raise = table.raise(&fence).expect("a good token");
+    let rows = client
+        .execute(raise.sql(), &[&raise.name(), &raise.token()])
+        .await;
+    assert_eq!(raise.changed(rows.expect("it runs")), Ok(()));
+    let highest = client.query_one(&table.highest(), &[&raise.name()]).await;
+    assert_eq!(highest.expect("a row").get::<_, i64>(0), 7);
+    let drop = format!("DROP SCHEMA {schema} CASCADE");
+    client.batch_execute(&drop).await.expect("it is there");
+}
+
 /// LEA-8: on Postgres an equal token passes, a lower one is refused and says by what.
 #[tokio::test]
 async fn equal_passes_and_lower_is_refused() {

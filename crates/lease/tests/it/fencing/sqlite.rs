@@ -138,6 +138,22 @@ fn no_lower_token_commits_after_a_higher_one() {
     }
 }
 
+/// LEA-8: in SQLite a table may have a word of SQL for a name.
+#[test]
+fn a_word_of_sql_is_a_name() {
+    let file = Connection::open_in_memory().expect("memory");
+    for name in ["order", "main.select", "temp.table"] {
+        let table = Table::new(name).expect("a name");
+        file.execute_batch(&table.ddl()).expect("a table");
+        let fence = fence(7);
+        let raise = table.raise(&fence).expect("a good token");
+        let rows = file.execute(raise.sql(), (raise.name(), raise.token()));
+        assert_eq!(raise.changed(rows.expect("it runs")), Ok(()), "{name}");
+        let highest = file.query_row(&table.highest(), [raise.name()], |row| row.get(0));
+        assert_eq!(highest, Ok(7), "{name}");
+    }
+}
+
 /// LEA-8: in SQLite an equal token passes, a lower one is refused and says by what, and other names are not touched.
 #[test]
 fn equal_passes_and_lower_is_refused() {
