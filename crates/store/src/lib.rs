@@ -36,6 +36,8 @@ mod memory;
 mod position;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod prefix;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod store;

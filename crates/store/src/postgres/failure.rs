@@ -16,20 +16,28 @@ pub(super) enum Failure {
     Connection(#[from] PoolError),
     #[error("the server did not answer in time")]
     Silence(#[from] Elapsed),
+    #[error("the connection was closed before anything was sent")]
+    Closed,
     #[error("the store's state is missing")]
     NoState,
 }
 
 impl Failure {
-    /// Whether the same transaction may succeed at once: it met others, or its connection had been closed before.
+    /// Whether the same transaction may succeed at once: it met others, stood still for too long, or its connection had
+    /// been closed before.
     pub(super) fn is_passing(&self) -> bool {
-        let Self::Server(error) = self else {
-            return false;
+        let error = match self {
+            Self::Server(error) => error,
+            other => return matches!(other, Self::Closed),
         };
         error.is_closed()
             || matches!(
                 error.code(),
-                Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED)
+                Some(
+                    &SqlState::T_R_SERIALIZATION_FAILURE
+                        | &SqlState::T_R_DEADLOCK_DETECTED
+                        | &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
+                )
             )
     }
 
@@ -47,11 +55,15 @@ impl Failure {
 
     /// What the transaction may have done once `COMMIT` was sent.
     ///
-    /// A statement's error ends it without effect. Where the session ends, also by a message, nobody knows.
+    /// A statement's error ends it without effect, and a session that stood still had not heard of its `COMMIT`. Where
+    /// it ends otherwise, also by a message, nobody knows.
     pub(super) fn effect_of_commit(&self) -> Effect {
         let Self::Server(error) = self else {
             return Effect::Unknown;
         };
+        if error.code() == Some(&SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT) {
+            return Effect::NotExecuted;
+        }
         match error.as_db_error().and_then(DbError::parsed_severity) {
             Some(Severity::Error) => Effect::NotExecuted,
             _ => Effect::Unknown,
@@ -66,12 +78,13 @@ impl Failure {
             Self::Connection(PoolError::Closed) => return Cause::Closed,
             Self::NoState => return Cause::Corrupt,
             Self::Server(error) | Self::Connection(PoolError::Backend(error)) => error,
-            Self::Connection(_) => return Cause::Storage,
+            Self::Connection(_) | Self::Closed => return Cause::Storage,
         };
         match error.code().map_or("", SqlState::code) {
             // Canceled by a timeout, a lock that is held, too many connections, others in the way.
             "57014" | "55P03" | "53300" | "40001" | "40P01" => Cause::Busy,
-            "25006" => Cause::ReadOnly,
+            // The second is what a standby says to a transaction that wants to write.
+            "25006" | "0A000" => Cause::ReadOnly,
             "53100" => Cause::Full,
             code if code.starts_with("XX0") && code != "XX000" => Cause::Corrupt,
             _ => Cause::Storage,

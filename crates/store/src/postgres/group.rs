@@ -119,14 +119,13 @@ pub(super) async fn load(
         let claim = read::claim(row)?;
         ledger.claims.insert(claim.name.clone(), claim);
     }
-    for row in found {
-        let batch: Uuid = row.try_get(0)?;
-        let id = crate::BatchId::from_bytes(*batch.as_bytes());
-        let queries = read::of_commit(&s, &batch);
+    if !found.is_empty() {
+        let found = found.iter().map(|row| row.try_get(0));
+        let found = found.collect::<Result<Vec<Uuid>, _>>()?;
+        let queries = read::of_commits(&s, &found);
         let answers = server.within(ask_all(client, &queries)).await?;
-        if let Some(commit) = read::commit_in(id, &answers)? {
-            ledger.commits.insert(id, commit);
-        }
+        let commits = read::commits_in(&answers)?.into_iter();
+        ledger.commits = commits.map(|commit| (commit.id, commit)).collect();
     }
     Ok((ledger, transaction))
 }

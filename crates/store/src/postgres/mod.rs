@@ -5,7 +5,7 @@
 //! process commits all that has gathered in one transaction of two round trips and one `fsync`.
 //!
 //! Behind a pooler that gives each transaction another connection all works but the hints between processes, which need
-//! `LISTEN`: commits of others are then found by polling. Nothing is prepared, and no lock outlives its transaction.
+//! `LISTEN`: commits of others are then found by polling. The store prepares nothing, and no lock outlives its transaction.
 
 mod connect;
 mod failure;

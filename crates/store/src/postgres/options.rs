@@ -98,7 +98,9 @@ impl PostgresOptions {
     ///
     /// The address is one of libpq's: `postgres://user:password@host:5432/database?sslmode=require`. With
     /// `sslmode=require` the connection is encrypted and the server's certificate is checked against those of the
-    /// operating system; without, also with `prefer`, it is plain.
+    /// operating system; without, also with `prefer`, it is plain. `sslrootcert`, `sslcert`, `sslkey` and the modes
+    /// `verify-ca` and `verify-full` are not taken: `require` checks certificate and name already, and an authority of your
+    /// own goes into the operating system's store or the file that `SSL_CERT_FILE` names.
     ///
     /// # Errors
     ///

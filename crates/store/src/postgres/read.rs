@@ -1,14 +1,15 @@
 //! What is read, without waiting for those who write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{FromSql, Type};
 
 use super::failure::Failure;
 use super::server::{Query, Server};
 use super::value::{Unsigned, signed, uuid};
+use crate::prefix::end_of;
 use crate::{
     BatchId, Change, Claim, Commit, Entry, Owner, Position, Recorded, Unavailable, Version,
 };
@@ -22,50 +23,62 @@ pub(super) async fn head(server: &Server) -> Result<Position, Unavailable> {
         .ok_or_else(|| Failure::NoState.into())
 }
 
-/// What tells the commit of a batch, as far as the store still shows it.
-pub(super) fn of_commit<'q>(s: &str, id: &'q uuid::Uuid) -> [Query<'q>; 3] {
-    let between = format!(
-        "BETWEEN (SELECT first FROM {s}.commits WHERE batch = $1) \
-         AND (SELECT last FROM {s}.commits WHERE batch = $1)"
-    );
-    let of = |sql: String| Query::new(sql, [(id as _, Type::UUID)]);
+/// What tells the commits of batches, as far as the store still shows them.
+pub(super) fn of_commits<'q>(s: &str, ids: &'q Vec<uuid::Uuid>) -> [Query<'q>; 3] {
+    let of = |sql: String| Query::new(sql, [(ids as _, Type::UUID_ARRAY)]);
+    // `OFFSET 0` has each commit's rows looked up by their index.
     [
-        of(format!("SELECT last FROM {s}.commits WHERE batch = $1")),
         of(format!(
-            "SELECT s.name, max(e.version) FROM {s}.events e JOIN {s}.streams s ON s.id = e.stream \
-             WHERE e.position {between} GROUP BY s.name"
+            "SELECT batch, last FROM {s}.commits WHERE batch = ANY($1)"
         )),
         of(format!(
-            "SELECT name, revision FROM {s}.keys WHERE revision {between} AND value IS NOT NULL"
+            "SELECT c.batch, s.name, max(e.version) FROM {s}.commits c \
+             CROSS JOIN LATERAL (SELECT stream, version FROM {s}.events \
+             WHERE position BETWEEN c.first AND c.last OFFSET 0) e \
+             JOIN {s}.streams s ON s.id = e.stream \
+             WHERE c.batch = ANY($1) GROUP BY c.batch, s.name"
+        )),
+        of(format!(
+            "SELECT c.batch, k.name, k.revision FROM {s}.commits c \
+             CROSS JOIN LATERAL (SELECT name, revision FROM {s}.keys \
+             WHERE revision BETWEEN c.first AND c.last AND value IS NOT NULL OFFSET 0) k \
+             WHERE c.batch = ANY($1)"
         )),
     ]
 }
 
-/// The commit that the answers to [`of_commit`] tell.
-pub(super) fn commit_in(id: BatchId, answers: &[Vec<Row>]) -> Read<Option<Commit>> {
-    let [last, versions, revisions] = answers else {
-        return Ok(None);
+/// The commits that the answers to [`of_commits`] tell.
+pub(super) fn commits_in(answers: &[Vec<Row>]) -> Read<Vec<Commit>> {
+    let [commits, versions, revisions] = answers else {
+        return Ok(Vec::new());
     };
-    let Some(last) = last.first() else {
-        return Ok(None);
-    };
-    let versions = versions
-        .iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-    let revisions = revisions
-        .iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-    let (versions, revisions) = (
-        versions.collect::<Read<BTreeMap<_, _>>>()?,
-        revisions.collect::<Read<BTreeMap<_, _>>>()?,
-    );
-    Ok(Some(Commit::new(id, last.try_get(0)?, versions, revisions)))
+    let (mut versions, mut revisions) = (by_batch(versions)?, by_batch(revisions)?);
+    let commits = commits.iter().map(|row| {
+        let batch: uuid::Uuid = row.try_get(0)?;
+        let id = BatchId::from_bytes(*batch.as_bytes());
+        let versions = versions.remove(&batch).unwrap_or_default();
+        let revisions = revisions.remove(&batch).unwrap_or_default();
+        Ok(Commit::new(id, row.try_get(1)?, versions, revisions))
+    });
+    commits.collect()
+}
+
+fn by_batch<T>(rows: &[Row]) -> Read<HashMap<uuid::Uuid, BTreeMap<String, T>>>
+where
+    T: for<'r> FromSql<'r>,
+{
+    let mut found = HashMap::<_, BTreeMap<_, _>>::new();
+    for row in rows {
+        let names = found.entry(row.try_get(0)?).or_default();
+        names.insert(row.try_get(1)?, row.try_get(2)?);
+    }
+    Ok(found)
 }
 
 pub(super) async fn commit(server: &Server, id: BatchId) -> Result<Option<Commit>, Unavailable> {
-    let batch = uuid(id);
-    let answers = server.read(&of_commit(&server.schema(), &batch)).await?;
-    Ok(commit_in(id, &answers).map_err(Failure::Server)?)
+    let batches = vec![uuid(id)];
+    let answers = server.read(&of_commits(&server.schema(), &batches)).await?;
+    Ok(commits_in(&answers).map_err(Failure::Server)?.pop())
 }
 
 fn events(s: &str, rest: &str) -> String {
@@ -162,22 +175,6 @@ pub(super) async fn list(
     many(server, Query::new(sql, params), entry).await
 }
 
-/// The first text after all that begin with `prefix`, if there is one.
-fn end_of(prefix: &str) -> Option<String> {
-    let mut end = prefix.to_owned();
-    while let Some(last) = end.pop() {
-        let next = match last {
-            char::MAX => continue,
-            // Between them lie numbers that are no letters.
-            '\u{d7ff}' => '\u{e000}',
-            last => char::from_u32(u32::from(last) + 1)?,
-        };
-        end.push(next);
-        return Some(end);
-    }
-    None
-}
-
 fn entry(row: &Row) -> Read<Entry> {
     Ok(Entry {
         key: row.try_get(0)?,
@@ -268,25 +265,4 @@ async fn first<T>(
     read: impl Fn(&Row) -> Read<T>,
 ) -> Result<Option<T>, Unavailable> {
     Ok(many(server, query, read).await?.pop())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What begins with a prefix lies before its end, and what follows does not.
-    #[test]
-    fn a_prefix_ends_before_the_next_text() {
-        for (prefix, end) in [
-            ("", None),
-            ("a", Some("b")),
-            ("a/", Some("a0")),
-            ("a\u{10ffff}", Some("b")),
-            ("\u{10ffff}", None),
-            ("\u{d7ff}", Some("\u{e000}")),
-            ("\u{e9}", Some("\u{ea}")),
-        ] {
-            assert_eq!(end_of(prefix).as_deref(), end, "{prefix:?}");
-        }
-    }
 }

@@ -17,6 +17,9 @@ use crate::Unavailable;
 pub(super) const ATTEMPTS: u32 = 4;
 /// The server ends a statement that takes too long. When it does not answer at all, we give up so much later.
 const GRACE: Duration = Duration::from_secs(1);
+/// Who holds the store's lock and stands still between two round trips for longer has its transaction ended: all others
+/// wait for it.
+const STILL: Duration = Duration::from_millis(500);
 /// The server's clock in milliseconds.
 const NOW: &str = "floor(extract(epoch FROM clock_timestamp()) * 1000)::int8";
 
@@ -104,10 +107,11 @@ impl Server {
 
     /// Makes a transaction end in time even when we vanish, and durable where the user's settings are not.
     pub(super) fn settings(&self) -> String {
-        let millis = millis(self.options.statement_timeout);
+        let limit = self.options.statement_timeout;
+        let (limit, still) = (millis(limit), millis(limit.min(STILL)));
         format!(
-            "SET LOCAL statement_timeout = {millis}; \
-             SET LOCAL idle_in_transaction_session_timeout = {millis}; \
+            "SET LOCAL statement_timeout = {limit}; \
+             SET LOCAL idle_in_transaction_session_timeout = {still}; \
              SELECT set_config('synchronous_commit', 'on', true) \
              WHERE current_setting('synchronous_commit') = 'off'"
         )

@@ -1,5 +1,6 @@
 //! How what has expired or is old goes.
 
+use deadpool_postgres::Pool;
 use futures_util::future::try_join;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -11,14 +12,14 @@ use super::value::signed;
 use crate::{Position, Unavailable};
 
 /// As many rows of each kind are taken away in one transaction, so that others come in between.
-const AT_ONCE: i64 = 1_000;
+pub(super) const AT_ONCE: i64 = 1_000;
 
 /// Takes expired keys away, and forgets deletions and commits that are old. Returns how many keys have expired, and the
 /// head if that changed.
 pub(super) async fn sweep(server: &Server) -> Result<(u64, Option<Position>), Unavailable> {
     let (mut expired, mut head, mut left) = (0, None, ATTEMPTS);
     loop {
-        match round(server).await {
+        match round(server, &server.pool, AT_ONCE).await {
             Ok(round) => {
                 expired += round.expired;
                 head = round.head.or(head);
@@ -37,15 +38,19 @@ pub(super) async fn sweep(server: &Server) -> Result<(u64, Option<Position>), Un
     }
 }
 
-struct Round {
+/// What one transaction has swept.
+pub(super) struct Round {
     expired: u64,
-    head: Option<Position>,
-    has_more: bool,
+    /// If it changed.
+    pub(super) head: Option<Position>,
+    /// It stopped at its bound.
+    pub(super) has_more: bool,
 }
 
-async fn round(server: &Server) -> Result<Round, Failure> {
+/// Sweeps so many rows of each kind at most.
+pub(super) async fn round(server: &Server, pool: &Pool, at_once: i64) -> Result<Round, Failure> {
     let s = server.schema();
-    let session = server.lend(&server.pool).await?;
+    let session = server.lend(pool).await?;
     let client = session.client();
     let time = server.least_time();
     let begin = format!("{BEGIN}; {}; {}", server.settings(), server.lock());
@@ -65,8 +70,10 @@ async fn round(server: &Server) -> Result<Round, Failure> {
     let statements = [
         Query::new(
             format!(
-                "WITH expired AS (SELECT name, $2 + row_number() OVER (ORDER BY expires_at, name) \
-                 AS revision FROM {s}.keys WHERE expires_at <= $1 ORDER BY 2 LIMIT $3), \
+                "WITH due AS (SELECT name, expires_at FROM {s}.keys WHERE expires_at <= $1 \
+                 ORDER BY expires_at LIMIT $3), \
+                 expired AS (SELECT name, $2 + row_number() OVER (ORDER BY expires_at, name) \
+                 AS revision FROM due), \
                  gone AS (UPDATE {s}.keys k SET value = NULL, expires_at = NULL, changed_at = $1, \
                  revision = e.revision FROM expired e WHERE k.name = e.name RETURNING k.revision) \
                  SELECT count(*), max(revision) FROM gone"
@@ -74,7 +81,7 @@ async fn round(server: &Server) -> Result<Round, Failure> {
             [
                 (&now as _, Type::INT8),
                 (&from as _, Type::INT8),
-                (&AT_ONCE as _, Type::INT8),
+                (&at_once as _, Type::INT8),
             ],
         ),
         Query::new(
@@ -85,7 +92,7 @@ async fn round(server: &Server) -> Result<Round, Failure> {
                  greatest(forgotten, (SELECT max(revision) FROM gone)) \
                  WHERE EXISTS (SELECT FROM gone)) SELECT count(*) FROM gone"
             ),
-            [(&before as _, Type::INT8), (&AT_ONCE as _, Type::INT8)],
+            [(&before as _, Type::INT8), (&at_once as _, Type::INT8)],
         ),
         Query::new(
             format!(
@@ -93,7 +100,7 @@ async fn round(server: &Server) -> Result<Round, Failure> {
                  FROM {s}.commits WHERE batch < $1 LIMIT $2) RETURNING batch) \
                  SELECT count(*) FROM gone"
             ),
-            [(&oldest as _, Type::UUID), (&AT_ONCE as _, Type::INT8)],
+            [(&oldest as _, Type::UUID), (&at_once as _, Type::INT8)],
         ),
     ];
     let answers = server.within(ask_all(client, &statements)).await?;
@@ -118,6 +125,6 @@ async fn round(server: &Server) -> Result<Round, Failure> {
     Ok(Round {
         expired: counts.first().copied().unwrap_or_default().unsigned_abs(),
         head: last.map(|head| Position::new(head.unsigned_abs())),
-        has_more: counts.contains(&AT_ONCE),
+        has_more: counts.contains(&at_once),
     })
 }

@@ -30,7 +30,9 @@ impl PostgresStore {
     /// `work` runs in a transaction of its own (read committed), before the batch's changes and before the store's lock
     /// is taken: nobody's writes wait for it. It may run more than once, when the transaction meets others; what its
     /// last run did counts. It must not end the transaction or change the session's settings other than by `SET LOCAL`.
-    /// A statement of it that failed fails the transaction, unless it was in a savepoint.
+    /// A statement of it that failed fails the transaction, unless it was in a savepoint. Behind a pooler that gives each
+    /// transaction another connection it must prepare nothing, as `execute` and `query` do with a text: use `execute_typed`,
+    /// `query_typed` or `batch_execute`.
     ///
     /// ```no_run
     /// # use backstay_store::{Batch, Event, PostgresStore};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use backstay_core::Effect;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::failure::Failure;
 use super::group::{self, BEGIN};
@@ -23,7 +23,12 @@ const GROUP: usize = 512;
 const GROUP_BYTES: usize = 8 << 20;
 /// As many wait for the writer; who comes then waits for a place.
 const WAITING: usize = 4 * GROUP;
+/// By the store's clock.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// So soon a sweep is tried again that failed: not at once, because all who write wait for it.
+const SWEEP_AGAIN: Duration = Duration::from_secs(5);
+/// A sweep that failed takes so many times less at its next turn, in case that its size was the reason.
+const SHRINK: i64 = 4;
 
 /// The way to the task, which ends with the last way to it.
 #[derive(Clone)]
@@ -149,19 +154,22 @@ impl From<Failure> for Lost {
 
 impl Driver {
     async fn work(mut self) {
-        let mut next_sweep = Instant::now() + SWEEP_EVERY;
+        let clock = self.server.options.clock.clone();
+        let mut next_sweep = clock.shown().plus(SWEEP_EVERY);
+        let mut at_once = sweep::AT_ONCE;
         let mut tasks = Vec::new();
         loop {
-            let came = self.waiting.recv_many(&mut tasks, GROUP);
-            if timeout_at(next_sweep, came).await == Ok(0) {
-                return;
+            // One round between two groups, however much there is to sweep and however many groups follow each other.
+            let now = clock.shown();
+            if next_sweep <= now {
+                next_sweep = now.plus(self.sweep(&mut at_once).await);
             }
-            if Instant::now() >= next_sweep {
-                // What can't be swept now is swept later.
-                if let Ok((_, Some(head))) = sweep::sweep(&self.server).await {
-                    self.hint.committed(head);
-                }
-                next_sweep = Instant::now() + SWEEP_EVERY;
+            // The machine's clock may have been set back.
+            next_sweep = next_sweep.min(now.plus(SWEEP_EVERY));
+            let idle = Duration::from_millis(next_sweep.as_millis() - now.as_millis());
+            let came = self.waiting.recv_many(&mut tasks, GROUP);
+            if timeout(idle, came).await == Ok(0) {
+                return;
             }
             tasks.retain(|task| task.is_wanted());
             let mut left = std::mem::take(&mut tasks);
@@ -169,6 +177,26 @@ impl Driver {
                 let rest = left.split_off(fitting(&left));
                 self.write(std::mem::replace(&mut left, rest)).await;
             }
+        }
+    }
+
+    /// Sweeps one round, and says how long to wait for the next.
+    ///
+    /// What can't be swept now is swept later, in smaller rounds. Why it can't be is told by `Store::sweep`.
+    async fn sweep(&self, at_once: &mut i64) -> Duration {
+        let server = &self.server;
+        let Ok(round) = sweep::round(server, &server.writing, *at_once).await else {
+            *at_once = Ord::max(*at_once / SHRINK, 1);
+            return SWEEP_AGAIN;
+        };
+        if let Some(head) = round.head {
+            self.hint.committed(head);
+        }
+        *at_once = Ord::min(*at_once * 2, sweep::AT_ONCE);
+        if round.has_more {
+            Duration::ZERO
+        } else {
+            SWEEP_EVERY
         }
     }
 
@@ -231,6 +259,10 @@ impl Driver {
             server.within(client.batch_execute("ROLLBACK")).await?;
             session.keep();
             return Ok(None);
+        }
+        // The server ends who stood still meanwhile: then nothing was sent, and nothing has happened.
+        if client.is_closed() {
+            return Err(Failure::Closed.into());
         }
         let written = write(server, client, &ledger, "COMMIT").await;
         written.map_err(|failure| Lost {

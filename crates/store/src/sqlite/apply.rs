@@ -121,6 +121,7 @@ fn append(group: &mut Group<'_>, stream: &str, new: &Append) -> Result<Version, 
     for event in &new.events {
         version = version.next();
         let position = group.advance();
+        group.bytes += event.data.len() + event.metadata.len();
         group.run(
             "INSERT INTO backstay_events (position, stream, version, kind, data, metadata, at) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -178,6 +179,7 @@ fn change(
     expires_at: Option<Timestamp>,
 ) -> Result<Position, Unavailable> {
     let revision = group.advance();
+    group.bytes += value.map_or(0, Bytes::len);
     group.run(
         "INSERT INTO backstay_keys (name, value, revision, expires_at, changed_at) \
          VALUES (?1, ?2, ?3, ?4, ?5) \

@@ -50,6 +50,11 @@ impl Guard {
         Ok(guard)
     }
 
+    /// The time since some moment, by the clock of the thread that writes.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// Runs the user's code behind the guard, which does not panic.
     pub(super) fn around<T>(
         &self,

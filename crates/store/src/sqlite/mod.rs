@@ -5,6 +5,7 @@
 //! file open; they write in turn.
 
 mod apply;
+mod copy;
 mod guard;
 mod open;
 mod options;
@@ -66,7 +67,7 @@ impl SqliteStore {
             // The name may be relative, and the working folder may change.
             let path = path.canonicalize().map_err(OpenError::Io)?;
             open::sync_log(&path)?;
-            open::sync_folder(&path)?;
+            open::sync_folder(&path).map_err(OpenError::Io)?;
             let readers = Readers::open(&path, &options)?;
             let writer = Writer::start(connection, options.clone())?;
             Ok(File {
@@ -91,11 +92,14 @@ impl SqliteStore {
     }
 
     /// Writes a copy of the store, as of one moment, to a file that is not there yet. Others go on meanwhile.
+    ///
+    /// The copy is made in the same folder under a name that ends in `.part`, checked, synced, and then gets its name: what has
+    /// that name is whole. A process that is killed before leaves the part, which can be removed.
     pub async fn back_up(&self, to: impl AsRef<Path>) -> Result<(), Unavailable> {
         let (file, to) = (self.file.clone(), to.as_ref().to_owned());
         self.file
             .readers
-            .ask(move |connection| open::back_up(connection, &to))
+            .ask(move |connection| copy::back_up(connection, &to))
             .await
             .map(|()| drop(file))
     }

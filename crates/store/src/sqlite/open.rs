@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use backstay_core::{Effect, Invalid};
-use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{SqliteOptions, schema};
 use crate::{Cause, Unavailable};
@@ -33,7 +33,7 @@ pub enum OpenError {
     /// The file lies where locks and `fsync` do not hold.
     #[error("{} is on a network file system ({kind}), where a store is not safe", path.display())]
     NetworkFileSystem {
-        /// The folder.
+        /// The file, or the folder that it would be in, without symbolic links.
         path: PathBuf,
         /// What is mounted there.
         kind: &'static str,
@@ -192,11 +192,8 @@ fn ensure(
 }
 
 /// Makes the names of new files durable; SQLite sees to their contents.
-pub(super) fn sync_folder(path: &Path) -> Result<(), OpenError> {
-    let folder = path.parent().unwrap_or(path);
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(OpenError::Io)
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder(path)).and_then(|folder| folder.sync_all())
 }
 
 /// Makes durable what a process has written to the log and died before it could.
@@ -211,10 +208,24 @@ pub(super) fn sync_log(path: &Path) -> Result<(), OpenError> {
     }
 }
 
+/// Where a file is, or the folder that it would be made in, when all symbolic links are followed.
+#[cfg(target_os = "linux")]
+fn place(path: &Path) -> io::Result<PathBuf> {
+    let missing = match path.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => error,
+        there => return there,
+    };
+    match path.read_link() {
+        // A link to a file that is not there yet.
+        Ok(target) => place(&folder(path).join(target)),
+        Err(_) => folder(path).canonicalize().map_err(|_| missing),
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn refuse_network(path: &Path) -> Result<(), OpenError> {
-    let folder = folder(path);
-    let found = rustix::fs::statfs(folder).map_err(|error| OpenError::Io(error.into()))?;
+    let place = place(path).map_err(OpenError::Io)?;
+    let found = rustix::fs::statfs(&place).map_err(|error| OpenError::Io(error.into()))?;
     // The numbers of statfs(2), as far as they stand for another machine's disk.
     #[expect(
         clippy::cast_possible_truncation,
@@ -231,32 +242,12 @@ fn refuse_network(path: &Path) -> Result<(), OpenError> {
         0x00c3_6400 => "ceph",
         _ => return Ok(()),
     };
-    Err(OpenError::NetworkFileSystem {
-        path: folder.to_owned(),
-        kind,
-    })
+    Err(OpenError::NetworkFileSystem { path: place, kind })
 }
 
 #[cfg(not(target_os = "linux"))]
 fn refuse_network(_: &Path) -> Result<(), OpenError> {
     Ok(())
-}
-
-/// Copies the store as of one moment.
-pub(super) fn back_up(connection: &Connection, to: &Path) -> Result<(), Unavailable> {
-    if to.exists() {
-        let taken = io::Error::new(io::ErrorKind::AlreadyExists, to.display().to_string());
-        return Err(Unavailable::new(Cause::Storage, Effect::NotExecuted).because(taken));
-    }
-    let name = to.to_string_lossy();
-    connection
-        .execute("VACUUM INTO ?1", params![name])
-        .map_err(told)?;
-    File::open(to)
-        .and_then(|file| file.sync_all())
-        .map_err(|error| Unavailable::new(Cause::Storage, Effect::Unknown).because(error))?;
-    sync_folder(to)
-        .map_err(|error| Unavailable::new(Cause::Storage, Effect::Unknown).because(error))
 }
 
 /// What does not fit together in the file.
@@ -281,5 +272,37 @@ pub(super) fn cause(error: &rusqlite::Error) -> Cause {
         Some(ErrorCode::DiskFull) => Cause::Full,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Cause::Corrupt,
         _ => Cause::Storage,
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Links are followed to where the file is, or will be.
+    #[test]
+    fn links_are_followed_to_the_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let here = folder.path().canonicalize().expect("a folder");
+        let there = here.join("there");
+        std::fs::create_dir(&there).expect("a folder");
+        symlink(there.join("later.db"), here.join("link.db")).expect("a link");
+        symlink("link.db", here.join("far.db")).expect("a link");
+        symlink(&there, here.join("folder")).expect("a link");
+        for name in ["link.db", "far.db", "folder/later.db"] {
+            assert_eq!(place(&here.join(name)).expect(name), there, "{name}");
+        }
+        let file = there.join("later.db");
+        File::create(&file).expect("a file");
+        for name in ["link.db", "far.db", "folder/later.db"] {
+            assert_eq!(place(&here.join(name)).expect(name), file, "{name}");
+        }
+        assert_eq!(place(&here.join("new.db")).expect("a place"), here);
+        symlink("round.db", here.join("round.db")).expect("a link");
+        for name in ["round.db", "none/new.db"] {
+            assert!(place(&here.join(name)).is_err(), "{name}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::open::{self, OpenError, told};
 use super::{SqliteOptions, blocking};
 use crate::clock::Clock;
+use crate::prefix::end_of;
 use crate::{
     BatchId, Cause, Change, Claim, Commit, Entry, Owner, Position, Recorded, Unavailable, Version,
 };
@@ -172,13 +173,24 @@ pub(super) fn list(
     limit: u32,
     clock: &Clock,
 ) -> Result<Vec<Entry>, Unavailable> {
+    let end = end_of(prefix);
+    // Without an end the database would read what follows to the last key.
+    let until = if end.is_some() { "AND name < ?5" } else { "" };
     let sql = format!(
         "SELECT name, value, revision, expires_at FROM backstay_keys \
-         WHERE name >= ?1 AND name > ?3 AND substr(name, 1, length(?1)) = ?1 AND {THERE} \
-         ORDER BY name LIMIT ?4"
+         WHERE name >= ?1 AND name > ?3 {until} AND {THERE} ORDER BY name LIMIT ?4"
     );
-    let params = params![prefix, clock.now(), after, limit];
-    many(connection, &sql, params, entry)
+    let now = clock.now();
+    if let Some(end) = end {
+        many(
+            connection,
+            &sql,
+            params![prefix, now, after, limit, end],
+            entry,
+        )
+    } else {
+        many(connection, &sql, params![prefix, now, after, limit], entry)
+    }
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
@@ -255,4 +267,39 @@ pub(super) fn many<T>(
     let mut statement = connection.prepare_cached(sql).map_err(told)?;
     let rows = statement.query_map(params, read).map_err(told)?;
     rows.collect::<Result<_, _>>().map_err(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use super::*;
+
+    /// What a list costs does not grow with the keys that come after its prefix.
+    #[test]
+    fn a_list_reads_no_further_than_its_prefix() -> rusqlite::Result<()> {
+        let mut connection = Connection::open_in_memory()?;
+        connection.execute_batch(include_str!("schema.sql"))?;
+        connection.execute_batch(
+            "INSERT INTO backstay_keys SELECT 'k/' || value, x'76', value, NULL, 0 \
+             FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n) \
+             SELECT value FROM n LIMIT 10000)",
+        )?;
+        let steps = Arc::new(AtomicU64::new(0));
+        let counted = steps.clone();
+        connection.progress_handler(
+            1,
+            Some(move || {
+                counted.fetch_add(1, Relaxed);
+                false
+            }),
+        )?;
+        for (prefix, due) in [("a", 0), ("k/10", 112), ("z", 0)] {
+            let listed = list(&connection, (prefix, ""), 10_000, &Clock::default());
+            assert_eq!(listed.map(|listed| listed.len()), Ok(due), "{prefix}");
+        }
+        let steps = steps.load(Relaxed);
+        assert!(steps < 10_000, "{steps}");
+        Ok(())
+    }
 }

@@ -1,11 +1,9 @@
 //! The user's own rows in the same transaction.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use rusqlite::Transaction;
 use tokio::sync::oneshot;
 
-use super::writer::{Group, Job};
+use super::writer::{Group, Job, contained};
 use super::{SqliteStore, apply};
 use crate::with::{CommitWithError, CommittedWith};
 use crate::{Batch, BatchId, Cause, Effect, Store, Transactional, Unavailable};
@@ -15,7 +13,8 @@ impl SqliteStore {
     ///
     /// `work` runs on the thread that writes, before the batch's changes, and everybody else's writes wait for it: only
     /// statements belong in it, no waiting and no network. It may run more than once, when others in the same group fail;
-    /// what its last run did counts. It can't end the transaction, change settings, or write to the store's tables.
+    /// what its last run did counts. It is kept from ending the transaction, changing settings and writing to the store's
+    /// tables by mistake; the store's own statements, word for word and by `prepare_cached`, pass.
     ///
     /// # Errors
     ///
@@ -51,7 +50,11 @@ impl SqliteStore {
         E: Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Job::new(move |group: &mut Group<'_>| run(group, id, &work), reply);
+        let run = move |group: &mut Group<'_>| {
+            // Also what the work has made is the user's, and dropped where the batch is refused.
+            contained(|| run(group, id, &work)).unwrap_or(Err(CommitWithError::Panicked))
+        };
+        let job = Job::new(run, reply);
         self.file.writer.ask(Box::new(job)).await?;
         answer
             .await
@@ -97,13 +100,13 @@ fn run<T, E>(
         });
     }
     let limit = group.options.work_timeout;
-    let worked = group.guard.around(limit, || {
-        catch_unwind(AssertUnwindSafe(|| work(group.transaction)))
-    });
+    let worked = group
+        .guard
+        .around(limit, || contained(|| work(group.transaction)));
     let (mut batch, output) = match worked {
-        Ok(Ok(Ok(made))) => made,
-        Ok(Ok(Err(error))) => return Err(CommitWithError::Work(error)),
-        Ok(Err(_)) => return Err(CommitWithError::Panicked),
+        Ok(Some(Ok(made))) => made,
+        Ok(Some(Err(error))) => return Err(CommitWithError::Work(error)),
+        Ok(None) => return Err(CommitWithError::Panicked),
         Err(_) => return Err(CommitWithError::TookTooLong { limit }),
     };
     // Else each of the batch's changes would be committed alone.

@@ -1,6 +1,7 @@
 //! The one thread that writes, and how many writes share one `fsync`.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -20,6 +21,12 @@ use crate::{Cause, Position, Timestamp, Unavailable};
 
 /// As many writes share one `fsync` at most. More would make the first of them wait for long.
 const GROUP: usize = 512;
+/// And as many bytes, unless one batch alone has more.
+const GROUP_BYTES: usize = 8 << 20;
+/// A transaction whose tasks have taken so long takes no more of them: other processes wait for the file.
+const GROUP_TIME: Duration = Duration::from_millis(250);
+/// After such a one the file is free for so long, because SQLite looks every 100 ms whether it is.
+const LET_OTHERS: Duration = Duration::from_millis(120);
 /// As many wait for the writer; who comes then waits for a place.
 const WAITING: usize = 4 * GROUP;
 /// By the store's clock.
@@ -125,19 +132,38 @@ where
     fn run(&mut self, group: &mut Group<'_>) -> bool {
         let answer = (self.run)(group);
         let stays = answer.is_ok();
-        self.answer = Some(answer);
+        let_go(self.answer.replace(answer));
         stays
     }
 
     fn settle(self: Box<Self>, committed: Result<(), Unavailable>) {
-        let answer = match (committed, self.answer) {
-            (Ok(()), Some(answer)) => answer,
-            (Err(unavailable), _) => Err(unavailable.into()),
-            (Ok(()), None) => Err(Unavailable::new(Cause::Closed, Effect::NotExecuted).into()),
+        let Self { run, answer, reply } = *self;
+        let (told, unused) = match (committed, answer) {
+            (Ok(()), Some(answer)) => (answer, None),
+            (Err(unavailable), unused) => (Err(unavailable.into()), unused),
+            (Ok(()), None) => {
+                let unavailable = Unavailable::new(Cause::Closed, Effect::NotExecuted);
+                (Err(unavailable.into()), None)
+            }
         };
         // Whoever asked may have gone.
-        let _ = self.reply.send(answer);
+        let_go(reply.send(told));
+        let_go(unused);
+        let_go(run);
     }
+}
+
+/// Drops what may be the user's: a panic in it must not end the thread that writes.
+fn let_go<T>(value: T) {
+    let _ = contained(|| drop(value));
+}
+
+/// Runs what is the user's. None if it panics.
+pub(super) fn contained<T>(run: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(run))
+        // What it panics with may panic again when it is dropped.
+        .map_err(std::mem::forget)
+        .ok()
 }
 
 /// The transaction that several tasks share, as one of them sees it.
@@ -148,6 +174,10 @@ pub(super) struct Group<'a> {
     /// The store's clock, the same for all of the group.
     pub(super) now: Timestamp,
     pub(super) head: Position,
+    /// How large the values are that it holds.
+    pub(super) bytes: usize,
+    /// By the guard's clock.
+    begun: Duration,
 }
 
 impl Group<'_> {
@@ -185,6 +215,13 @@ struct Thread {
     options: SqliteOptions,
     waiting: Receiver<(Box<dyn Task>, OwnedSemaphorePermit)>,
     tell: watch::Sender<u64>,
+}
+
+/// How much of a group goes into one transaction, and went.
+struct Extent {
+    tasks: usize,
+    /// It held the file for long.
+    is_long: bool,
 }
 
 /// How a transaction ended.
@@ -226,6 +263,8 @@ impl Thread {
                 places.push(place);
                 if task.is_wanted() {
                     tasks.push(task);
+                } else {
+                    let_go(task);
                 }
             }
             drop(places);
@@ -241,36 +280,52 @@ impl Thread {
     }
 
     fn write(&mut self, mut tasks: Vec<Box<dyn Task>>) {
+        let mut most = tasks.len();
         while !tasks.is_empty() {
-            match self.attempt(&mut tasks) {
+            let mut extent = Extent {
+                tasks: most.min(tasks.len()),
+                is_long: false,
+            };
+            let end = self.transact(&mut tasks, &mut extent);
+            let ran = extent.tasks;
+            most = tasks.len();
+            match end.unwrap_or_else(End::Failed) {
                 End::Committed => {
-                    tasks.drain(..).for_each(|task| task.settle(Ok(())));
+                    tasks.drain(..ran).for_each(|task| task.settle(Ok(())));
                 }
-                // Its own answer says why; the others did nothing wrong.
-                End::LostBy(task, noticed) => tasks.remove(task).settle(noticed),
+                // Its own answer says why; the others did nothing wrong. Those before it run once more and not again
+                // and again, should another one behind them do the same.
+                End::LostBy(task, noticed) => {
+                    tasks.remove(task).settle(noticed);
+                    if task > 0 {
+                        most = task;
+                    }
+                }
                 // Which of them shows when each is alone.
-                End::Refused(_) if tasks.len() > 1 => {
-                    for task in tasks.drain(..) {
+                End::Refused(_) if ran > 1 => {
+                    let rest = tasks.split_off(ran);
+                    for task in std::mem::replace(&mut tasks, rest) {
                         self.write(vec![task]);
                     }
                 }
                 End::Refused(unavailable) | End::Failed(unavailable) => {
-                    for task in tasks.drain(..) {
+                    for task in tasks.drain(..ran) {
                         task.settle(Err(unavailable.clone()));
                     }
                 }
             }
+            if extent.is_long {
+                let_others();
+            }
         }
     }
 
-    fn attempt(&mut self, tasks: &mut [Box<dyn Task>]) -> End {
-        match self.transact(tasks) {
-            Ok(end) => end,
-            Err(unavailable) => End::Failed(unavailable),
-        }
-    }
-
-    fn transact(&mut self, tasks: &mut [Box<dyn Task>]) -> Result<End, Unavailable> {
+    /// Runs so many of the tasks in one transaction, or fewer where they take long or much room.
+    fn transact(
+        &mut self,
+        tasks: &mut [Box<dyn Task>],
+        extent: &mut Extent,
+    ) -> Result<End, Unavailable> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -281,6 +336,8 @@ impl Thread {
             options: &self.options,
             now: Timestamp::default(),
             head: Position::START,
+            bytes: 0,
+            begun: self.guard.elapsed(),
         };
         let state = "SELECT head, clock FROM backstay_state";
         let (head, clock) = group
@@ -288,10 +345,11 @@ impl Thread {
             .ok_or_else(|| Unavailable::new(Cause::Corrupt, Effect::NotExecuted))?;
         (group.head, group.now) = (head, self.options.clock.after(clock));
         let mut changed = false;
-        for (number, task) in tasks.iter_mut().enumerate() {
+        for (number, task) in tasks.iter_mut().enumerate().take(extent.tasks) {
             group.run("SAVEPOINT task", [])?;
-            let before = group.head;
+            let before = (group.head, group.bytes);
             let stays = task.run(&mut group);
+            extent.is_long = group.guard.elapsed().saturating_sub(group.begun) >= GROUP_TIME;
             // Some errors make SQLite give up the whole transaction.
             if transaction.is_autocommit() {
                 let noticed = if stays {
@@ -304,10 +362,14 @@ impl Thread {
             if stays {
                 changed = true;
             } else {
-                group.head = before;
+                (group.head, group.bytes) = before;
                 group.run("ROLLBACK TO task", [])?;
             }
             group.run("RELEASE task", [])?;
+            if extent.is_long || group.bytes >= GROUP_BYTES {
+                extent.tasks = number + 1;
+                break;
+            }
         }
         if !changed {
             return Ok(End::Committed);
@@ -328,4 +390,12 @@ impl Thread {
             Err(error) => Err(Unavailable::new(cause(&error), Effect::Unknown).because(error)),
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing tells a thread that another process waits for the file"
+)]
+fn let_others() {
+    thread::sleep(LET_OTHERS);
 }

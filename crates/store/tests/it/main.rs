@@ -2,6 +2,8 @@
 
 #[cfg(feature = "sqlite")]
 mod commit_with;
+#[cfg(feature = "sqlite")]
+mod commit_with_others;
 #[cfg(all(feature = "sqlite", target_os = "linux"))]
 mod disk;
 #[cfg(all(feature = "sqlite", target_os = "linux"))]

@@ -12,6 +12,8 @@ mod failures;
 mod open;
 mod order;
 mod server;
+mod stopped;
+mod sweeping;
 mod tls;
 mod with;
 

@@ -34,6 +34,8 @@ pub(crate) enum What {
     Commit,
     /// Commits batches, and copies the log into the file now and then as another process may.
     CommitAndCheckpoint,
+    /// Copies the store.
+    BackUp,
     /// Says which batches are in the store.
     Find,
     /// Holds the file against everybody until its input ends.
@@ -42,9 +44,10 @@ pub(crate) enum What {
     LockWrites,
 }
 
-const ALL: [What; 5] = [
+const ALL: [What; 6] = [
     What::Commit,
     What::CommitAndCheckpoint,
+    What::BackUp,
     What::Find,
     What::Lock,
     What::LockWrites,
@@ -176,6 +179,7 @@ impl Work {
     async fn run(self, path: String) {
         match self.what {
             What::Commit | What::CommitAndCheckpoint => self.commit(&path).await,
+            What::BackUp => back_up(&path).await,
             What::Find => self.find(&path).await,
             What::Lock => hold(path, "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").await,
             What::LockWrites => hold(path, "BEGIN IMMEDIATE").await,
@@ -216,6 +220,12 @@ impl Work {
             }
         }
     }
+}
+
+async fn back_up(path: &str) {
+    let store = SqliteStore::open(path).await.expect("a store");
+    let copy = Path::new(path).with_extension("copy");
+    store.back_up(copy).await.expect("a copy");
 }
 
 async fn checkpoint(path: String, turn: u64) {

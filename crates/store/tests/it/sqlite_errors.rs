@@ -207,6 +207,58 @@ async fn a_copy_is_of_one_moment() {
     holds(&store, &told).await.expect("all is there");
 }
 
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<_> = names
+        .map(|name| name.into_string().expect("text"))
+        .collect();
+    names.sort();
+    names
+}
+
+fn is_part(name: &str) -> bool {
+    Path::new(name).extension() == Some("part".as_ref())
+}
+
+/// STO-8: what a killed copy leaves has another name, and what has the copy's name is whole.
+#[tokio::test]
+async fn a_killed_copy_is_none() {
+    let mut parts = 0;
+    for turn in 0..8 {
+        let (folder, path) = folder();
+        let store = SqliteStore::open(&path).await.expect("a store");
+        let load = Load { blob: 100_000 };
+        let mut told = Told::default();
+        for number in 0..50 {
+            let commit = store.commit(load.batch(number)).await.expect("a commit");
+            told.tried.insert(number);
+            told.acked.insert(number, commit.position.get());
+        }
+        let process = Process::start(Work::new(What::BackUp).command(&path));
+        // Each time a little later.
+        let mut seen = 0;
+        while seen <= turn * 20 {
+            let names = names(folder.path());
+            seen += u64::from(names.iter().any(|name| is_part(name)));
+            if names.iter().any(|name| name == "store.copy") {
+                break;
+            }
+        }
+        process.kill(&mut Told::default());
+        let names = names(folder.path());
+        parts += usize::from(names.iter().any(|name| is_part(name)));
+        let copy = path.with_extension("copy");
+        if copy.exists() {
+            let copied = SqliteStore::open(&copy).await.expect("a store");
+            holds(&copied, &told).await.expect("it is whole");
+        } else {
+            store.back_up(&copy).await.expect("its name is free");
+        }
+    }
+    assert!(parts > 0, "none was killed in the middle");
+}
+
 /// Runs a test of this binary again, where what it mounts is seen by nobody else and goes with it. False if it can't be.
 fn alone(test: &str, script: &str) -> bool {
     let space = |script: &str| {
@@ -268,6 +320,40 @@ async fn a_full_disk_is_told() {
     let commit = store.commit(load.batch(last)).await.expect("it goes on");
     told.acked.insert(last, commit.position.get());
     holds(&store, &told).await.expect("all is there");
+}
+
+/// STO-8: a copy for which there is no room leaves nothing, and can be made when there is room.
+#[tokio::test]
+async fn a_copy_without_room_leaves_nothing() {
+    let Some(place) = std::env::var_os(INSIDE).map(PathBuf::from) else {
+        let script = format!("mount -t tmpfs -o size=2m tmpfs \"${INSIDE}\"");
+        alone("a_copy_without_room_leaves_nothing", &script);
+        return;
+    };
+    let filler = place.join("filler");
+    fs::write(&filler, vec![0; 1_500_000]).expect("room");
+    let (_folder, path) = folder();
+    let store = SqliteStore::open(&path).await.expect("a store");
+    let mut told = Told::default();
+    commit(&store, &mut told, 0..1).await;
+    let value = Batch::new().put("large", vec![7; 1_000_000]);
+    store.commit(value).await.expect("a commit");
+    let copy = place.join("copy.db");
+    let full = store.back_up(&copy).await.expect_err("no room");
+    assert_eq!(
+        (full.cause(), full.effect()),
+        (Cause::Full, Effect::NotExecuted)
+    );
+    assert_eq!(names(&place), ["filler"]);
+    fs::remove_file(&filler).expect("room");
+    store.back_up(&copy).await.expect("there is room");
+    assert_eq!(names(&place), ["copy.db"]);
+    let taken = store.back_up(&copy).await.expect_err("it is there");
+    assert_eq!(taken.effect(), Effect::NotExecuted);
+    assert_eq!(names(&place), ["copy.db"]);
+    let copied = SqliteStore::open(&copy).await.expect("a store");
+    assert_eq!(copied.check().await, Ok(Vec::new()));
+    assert!(copied.get("large").await.expect("a read").is_some());
 }
 
 /// STO-2: a file that can't be written is refused, and so is a place for a new one.

@@ -93,7 +93,8 @@ impl Cluster {
             let mut child = command.stderr(Stdio::piped()).spawn().expect("a server");
             let log = child.stderr.take().expect("its log");
             let mut lines = BufReader::new(log).lines().map_while(Result::ok);
-            if lines.any(|line| line.contains("ready to accept connections")) {
+            // A standby accepts those that read only.
+            if lines.any(|line| line.contains("ready to accept")) {
                 // It goes on talking, and must not wait for a reader.
                 std::thread::spawn(move || lines.for_each(drop));
                 return Running(child);

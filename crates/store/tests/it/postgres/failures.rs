@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use backstay_store::postgres::PostgresOptions;
+use backstay_store::postgres::{CommitWithError, PostgresOptions};
 use backstay_store::{Batch, Cause, CommitError, Effect, Event, Position, Version};
 
-use super::server::Schema;
+use super::cluster::Cluster;
+use super::server::{Schema, runs};
 
 fn batch() -> Batch {
     Batch::new().append("stream", Event::new("happened", ""))
@@ -130,4 +131,61 @@ async fn one_that_the_server_refuses_fails_alone() {
     }
     let all = store.read_all(Position::START, 100).await;
     assert_eq!(all.expect("a read").len(), 19);
+}
+
+/// STO-1: batches that are committed again at once are all found, each with what it was told at first.
+#[tokio::test]
+async fn many_found_again_are_told_the_same() {
+    let Some(schema) = Schema::new() else { return };
+    let store = schema.open().await;
+    let batches: Vec<_> = (0..50)
+        .map(|number| match number {
+            0 => Batch::new(),
+            1 => batch(),
+            2 => Batch::new().put("k", "v"),
+            _ => batch()
+                .append(format!("s/{}", number % 7), Event::new("happened", ""))
+                .put(format!("k/{number}"), "v")
+                .put(format!("l/{number}"), "v"),
+        })
+        .collect();
+    let commit = async || {
+        let commits = batches.iter().cloned().map(|batch| store.commit(batch));
+        let commits = futures_util::future::join_all(commits).await;
+        let commits = commits.into_iter().map(|done| done.expect("a commit"));
+        commits.collect::<Vec<_>>()
+    };
+    let first = commit().await;
+    assert_eq!(commit().await, first);
+    for commit in first {
+        assert_eq!(store.find(commit.id).await, Ok(Some(commit)));
+    }
+}
+
+/// STO-1: a standby is read, and says of writes that it takes none.
+#[tokio::test]
+async fn a_standby_is_read_only() {
+    let Some(cluster) = Cluster::new() else {
+        return;
+    };
+    let mut server = cluster.start(&[]);
+    let store = cluster.open().await;
+    let first = store.commit(batch()).await.expect("a commit");
+    drop(store);
+    server.kill();
+    cluster.put("data/standby.signal", "");
+    let _server = cluster.start(&[]);
+    let store = cluster.open().await;
+    assert_eq!(store.head().await, Ok(first.position));
+    let refused = store.commit(batch()).await;
+    let Err(CommitError::Unavailable(refused)) = refused else {
+        panic!("{refused:?}");
+    };
+    let read_only = (Cause::ReadOnly, Effect::NotExecuted);
+    assert_eq!((refused.cause(), refused.effect()), read_only);
+    let refused = store.commit_with(batch(), runs("SELECT 1")).await;
+    let Err(CommitWithError::Commit(CommitError::Unavailable(refused))) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!((refused.cause(), refused.effect()), read_only);
 }
