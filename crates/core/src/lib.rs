@@ -22,6 +22,7 @@ mod moment;
 mod outcome;
 pub mod retry_share;
 mod stripe;
+pub mod structured;
 mod sync;
 pub mod window;
 

@@ -1,6 +1,5 @@
+use backstay_core::structured::{after, bare_item, key};
 use http::{HeaderMap, HeaderName};
-
-use super::structured::is_parameters;
 
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -50,6 +49,22 @@ fn string(quoted: &str) -> Option<String> {
         }
     }
     is_parameters(rest.as_str().as_bytes()).then_some(key)
+}
+
+/// Whether this is parameters of an item and nothing else.
+fn is_parameters(text: &[u8]) -> bool {
+    let mut text = text;
+    while let Some(rest) = text.strip_prefix(b";") {
+        let Some(rest) = key(after(rest, |byte| *byte == b' ')) else {
+            return false;
+        };
+        text = match rest.strip_prefix(b"=").map(bare_item) {
+            None => rest,
+            Some(Some(rest)) => rest,
+            Some(None) => return false,
+        };
+    }
+    text.is_empty()
 }
 
 /// Visible characters, but for those that divide a field of a header.

@@ -10,7 +10,6 @@ mod problem;
 mod request;
 mod service;
 mod settle;
-mod structured;
 
 pub use body::AnswerBody;
 pub use builder::{IdempotencyLayer, IdempotencyLayerBuilder};

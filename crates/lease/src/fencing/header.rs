@@ -2,10 +2,8 @@
 
 use std::fmt::Write;
 
-use backstay_core::Invalid;
+use backstay_core::{Invalid, structured};
 use http::{HeaderMap, HeaderName, HeaderValue};
-
-use super::structured;
 
 /// Under which lease a request was sent: its name as a string, its token as the parameter `token`.
 pub const HEADER: HeaderName = HeaderName::from_static("fencing-token");

@@ -18,8 +18,6 @@ mod layer;
 #[cfg(feature = "http")]
 mod service;
 pub mod sql;
-#[cfg(feature = "http")]
-mod structured;
 
 #[cfg(feature = "http")]
 pub use answer::refusal;

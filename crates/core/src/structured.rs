@@ -1,23 +1,9 @@
-//! Items of RFC 9651 that are passed over: what follows a string whose parameters say nothing to us.
+//! Items of structured fields ([RFC 9651](https://www.rfc-editor.org/rfc/rfc9651)), to be passed over.
+//!
+//! Each function takes the rest of a field and gives what follows; none where the field is not as it should be.
 
-/// Whether this is parameters of an item and nothing else.
-pub(super) fn is_parameters(text: &[u8]) -> bool {
-    let mut text = text;
-    while let Some(rest) = text.strip_prefix(b";") {
-        let Some(rest) = key(after(rest, |byte| *byte == b' ')) else {
-            return false;
-        };
-        text = match rest.strip_prefix(b"=").map(bare_item) {
-            None => rest,
-            Some(Some(rest)) => rest,
-            Some(None) => return false,
-        };
-    }
-    text.is_empty()
-}
-
-/// Passes over one bare item, and gives what follows it; none where there is no such item.
-fn bare_item(text: &[u8]) -> Option<&[u8]> {
+/// Passes over one bare item: a number, string, token, byte sequence, boolean, date or display string.
+pub fn bare_item(text: &[u8]) -> Option<&[u8]> {
     let (first, rest) = text.split_first()?;
     match first {
         b'"' => string(rest),
@@ -40,7 +26,7 @@ fn bare_item(text: &[u8]) -> Option<&[u8]> {
 }
 
 /// Passes over the name of a parameter.
-fn key(text: &[u8]) -> Option<&[u8]> {
+pub fn key(text: &[u8]) -> Option<&[u8]> {
     let (first, rest) = text.split_first()?;
     let is_in =
         |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.*".contains(byte);
@@ -48,7 +34,7 @@ fn key(text: &[u8]) -> Option<&[u8]> {
 }
 
 /// What follows the bytes that are of a kind.
-fn after(text: &[u8], is_in: impl Fn(&u8) -> bool) -> &[u8] {
+pub fn after(text: &[u8], is_in: impl Fn(&u8) -> bool) -> &[u8] {
     let end = text.iter().position(|byte| !is_in(byte));
     &text[end.unwrap_or(text.len())..]
 }
@@ -93,4 +79,46 @@ fn display(mut text: &[u8]) -> Option<&[u8]> {
 
 fn is_shown(byte: u8) -> bool {
     (b' '..=b'~').contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every kind of item is passed over whole, and nothing that only begins like one.
+    #[test]
+    fn items_are_passed_over() {
+        for item in [
+            "1",
+            "-15",
+            "4.5",
+            "\"a \\\" b\"",
+            "*to/ken",
+            "sugar",
+            ":cGF5:",
+            "?1",
+            "@-7",
+            "%\"f%c3\"",
+        ] {
+            let field = format!("{item};next");
+            assert_eq!(bare_item(field.as_bytes()), Some(&b";next"[..]), "{item}");
+        }
+        for not in [
+            "",
+            "1234567890123456",
+            "1.2345",
+            "\"open",
+            "\"\\n\"",
+            "?2",
+            ":a",
+            "@1.5",
+            "(a)",
+            ",",
+            "%\"%C3\"",
+        ] {
+            assert_eq!(bare_item(not.as_bytes()), None, "{not}");
+        }
+        assert_eq!(key(b"token=1"), Some(&b"=1"[..]));
+        assert_eq!((key(b"Token"), key(b"1a"), key(b"")), (None, None, None));
+    }
 }
