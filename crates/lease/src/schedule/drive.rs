@@ -19,6 +19,8 @@ use crate::Leadership;
 const LOOK: Duration = Duration::from_secs(1);
 /// After the store has failed; and up to as much again, so that not all jobs ask at once.
 const AGAIN: Duration = Duration::from_secs(1);
+/// When no time was found: from another day on there may be one.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A clock that is further behind than the clocks of two machines are apart was set back.
 const BEHIND: Duration = Duration::from_secs(60);
 
@@ -124,7 +126,7 @@ impl<'s> Drive<'s> {
     async fn wait(&self, through: Timestamp, next: Option<Timestamp>) {
         let Some(next) = next else {
             self.tell(EventKind::Finished);
-            return std::future::pending().await;
+            return tokio::time::sleep(A_DAY).await;
         };
         let mut told = false;
         loop {

@@ -79,7 +79,7 @@ pub enum EventKind {
         /// What the clock shows.
         now: Timestamp,
     },
-    /// No time is left at which it could be due.
+    /// No time is found at which it could be due. It is looked for again in a day.
     Finished,
 }
 
