@@ -102,6 +102,7 @@ impl Clock {
     }
 
     /// What the source shows, whether that was wrong before or not.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn shown(&self) -> Timestamp {
         self.source.time()
     }
