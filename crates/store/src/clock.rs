@@ -169,7 +169,8 @@ fn machine() -> Timestamp {
     clippy::disallowed_methods,
     reason = "the one place of this crate that reads time"
 )]
-fn passed() -> Duration {
+/// Time since it was asked first, by a clock that nobody sets.
+pub(crate) fn passed() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     let now = Instant::now();
     now.saturating_duration_since(*START.get_or_init(|| now))

@@ -3,15 +3,20 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use backstay_core::{Effect, Invalid};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{SqliteOptions, schema};
+use crate::clock::passed;
 use crate::{Cause, Unavailable};
 
 /// Before it, a file in write-ahead mode with several connections could lose commits.
 const OLDEST_LIBRARY: i32 = 3_051_003;
+/// Before it is tried again to open a file that others hold.
+const PAUSE: Duration = Duration::from_millis(5);
 /// 16 MiB of changes are copied into the file at a time.
 const CHECKPOINT_PAGES: u32 = 4_000;
 /// More than there are.
@@ -125,12 +130,26 @@ pub(super) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
         ("fullfsync", "ON", "1"),
         ("checkpoint_fullfsync", "ON", "1"),
     ] {
-        ensure(&connection, pragma, set, wanted)?;
+        patiently(options.busy_timeout, || {
+            ensure(&connection, pragma, set, wanted)
+        })?;
     }
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     schema::prepare(&mut connection)?;
     Ok(connection)
+}
+
+/// Tries again while others hold the file. SQLite does not wait by itself where it changes how the file is written, as
+/// when several open a new one at once.
+fn patiently(most: Duration, attempt: impl Fn() -> Result<(), OpenError>) -> Result<(), OpenError> {
+    let until = passed().saturating_add(most);
+    loop {
+        match attempt() {
+            Err(OpenError::Locked(_)) if passed() < until => thread::park_timeout(PAUSE),
+            told => return told,
+        }
+    }
 }
 
 fn folder(path: &Path) -> &Path {

@@ -118,3 +118,19 @@ async fn a_watch_that_would_miss_a_deletion_says_so() {
     // The clock of this test is ahead of the one that the ids of its batches were made by.
     assert_eq!(store.find(put.id).await, Ok(None));
 }
+
+/// STO-8: many who open a new file at once make it once, and wait for each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_open_a_new_file_at_once() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store.db");
+        let mut opening = tokio::task::JoinSet::new();
+        for _ in 0..16 {
+            opening.spawn(backstay_store::SqliteStore::open(path.clone()));
+        }
+        for opened in opening.join_all().await {
+            opened.expect("a store");
+        }
+    }
+}
