@@ -58,7 +58,14 @@ pub(crate) fn run(cli: &Cli) -> Result<()> {
     let ends = if cli.quick { ENDS_QUICK } else { ENDS };
     let mut rows = Vec::new();
     for (name, home) in &homes {
-        for end in [End::Killed, End::Stopped, End::HandsOver] {
+        let all = [End::Killed, End::HandsOver, End::Stopped];
+        // A process that is stopped in the middle of a commit holds a file against everybody until it goes on.
+        let of_home = if matches!(home, Home::Sqlite(_)) {
+            &all[..2]
+        } else {
+            &all
+        };
+        for &end in of_home {
             eprintln!("{name}: {ends} leaders end ({end:?})");
             rows.push(measure(name, home, end, ends)?);
         }
