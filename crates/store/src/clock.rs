@@ -86,7 +86,7 @@ impl Clock {
         self.after(Timestamp::default())
     }
 
-    /// The time, when this one was seen elsewhere: in the file, or on the server.
+    /// The time, when this one was seen in the file.
     pub(crate) fn after(&self, elsewhere: Timestamp) -> Timestamp {
         let passed = self.source.passed();
         let known = elsewhere.max(self.source.time());
@@ -102,38 +102,59 @@ impl Clock {
     }
 
     /// What the source shows, whether that was wrong before or not.
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    #[cfg(feature = "sqlite")]
     pub(crate) fn shown(&self) -> Timestamp {
         self.source.time()
     }
+}
 
-    /// Of a server's clock: what it shows at least, as far as was seen; or the time that a test has set.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn of_server(&self) -> Timestamp {
-        match &self.source {
-            Source::Machine => {
-                let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-                seen.now(self.source.passed())
-            }
-            #[cfg(feature = "test-util")]
-            Source::Test(_) => self.now(),
+/// What is known of a server's clock, which is asked in statements; the machine's own says nothing about it.
+#[cfg(feature = "postgres")]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ServerClock {
+    source: Source,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[cfg(feature = "postgres")]
+impl ServerClock {
+    #[cfg(feature = "test-util")]
+    pub(crate) fn of_test(clock: TestClock) -> Self {
+        Self {
+            source: Source::Test(clock),
+            seen: Arc::default(),
         }
     }
 
-    /// A server was seen to show this.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn seen_on_server(&self, time: Timestamp) {
+    /// What it shows at least: what was seen of it, and what has passed since. Where a test sets the time, that is seen.
+    pub(crate) fn at_least(&self) -> Timestamp {
+        if self.is_of_test() {
+            self.saw(self.source.time());
+        }
+        self.lock().now(self.source.passed())
+    }
+
+    /// It was seen to show this.
+    pub(crate) fn saw(&self, time: Timestamp) {
         let passed = self.source.passed();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.lock();
         if seen.now(passed) < time {
             *seen = Seen { time, passed };
         }
     }
 
     /// Whether a test sets it, and not a server.
-    #[cfg(feature = "postgres")]
     pub(crate) fn is_of_test(&self) -> bool {
         !matches!(self.source, Source::Machine)
+    }
+
+    /// What this machine shows, or the test.
+    pub(crate) fn here(&self) -> Timestamp {
+        self.source.time()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

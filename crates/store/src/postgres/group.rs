@@ -90,7 +90,7 @@ pub(super) async fn load(
         head,
         transaction,
     } = State::of(state)?;
-    server.options.clock.seen_on_server(now);
+    server.options.clock.saw(now);
     let mut ledger = Ledger {
         now,
         head,

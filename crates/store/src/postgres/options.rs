@@ -5,7 +5,7 @@ use backstay_core::Invalid;
 
 use super::{ConnectError, PostgresStore};
 use crate::Limits;
-use crate::clock::Clock;
+use crate::clock::ServerClock;
 use crate::limits::check_time;
 
 /// Postgres keeps its timeouts in 32 bits of milliseconds.
@@ -23,7 +23,7 @@ pub struct PostgresOptions {
     pub(super) statement_timeout: Duration,
     pub(super) work_timeout: Duration,
     pub(super) remember: Duration,
-    pub(super) clock: Clock,
+    pub(super) clock: ServerClock,
 }
 
 impl Default for PostgresOptions {
@@ -35,7 +35,7 @@ impl Default for PostgresOptions {
             statement_timeout: Duration::from_secs(5),
             work_timeout: Duration::from_secs(1),
             remember: Duration::from_secs(24 * 60 * 60),
-            clock: Clock::default(),
+            clock: ServerClock::default(),
         }
     }
 }
@@ -90,7 +90,7 @@ impl PostgresOptions {
     /// Reads the time from this clock and not from the server's.
     #[cfg(feature = "test-util")]
     pub fn clock(mut self, clock: crate::TestClock) -> Self {
-        self.clock = Clock::of_test(clock);
+        self.clock = ServerClock::of_test(clock);
         self
     }
 

@@ -102,7 +102,7 @@ impl Server {
 
     /// The time that was seen, and what has passed since.
     pub(super) fn least_time(&self) -> i64 {
-        self.options.clock.of_server().as_millis().cast_signed()
+        self.options.clock.at_least().as_millis().cast_signed()
     }
 
     /// Makes a transaction end in time even when we vanish, and durable where the user's settings are not.

@@ -61,7 +61,7 @@ pub(super) async fn round(server: &Server, pool: &Pool, at_once: i64) -> Result<
 
     let before = now.minus(server.options.remember);
     // The first six bytes of a batch's id are the time at which it was made, by a clock that may have been set since.
-    let made_before = before.min(server.options.clock.shown().minus(server.options.remember));
+    let made_before = before.min(server.options.clock.here().minus(server.options.remember));
     let mut oldest = [0; 16];
     oldest[..6].copy_from_slice(&made_before.as_millis().to_be_bytes()[2..]);
     let oldest = Uuid::from_bytes(oldest);

@@ -155,12 +155,12 @@ impl From<Failure> for Lost {
 impl Driver {
     async fn work(mut self) {
         let clock = self.server.options.clock.clone();
-        let mut next_sweep = clock.shown().plus(SWEEP_EVERY);
+        let mut next_sweep = clock.here().plus(SWEEP_EVERY);
         let mut at_once = sweep::AT_ONCE;
         let mut tasks = Vec::new();
         loop {
             // One round between two groups, however much there is to sweep and however many groups follow each other.
-            let now = clock.shown();
+            let now = clock.here();
             if next_sweep <= now {
                 next_sweep = now.plus(self.sweep(&mut at_once).await);
             }
