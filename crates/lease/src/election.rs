@@ -389,23 +389,27 @@ impl Shared {
         self.lead(lease, ask.since).await
     }
 
-    /// Begins the term of a lease that was asked for at a moment.
     async fn lead(self: &Arc<Self>, lease: Lease, asked: Moment) -> Asked {
+        if let Some(leadership) = self.begin(lease.clone(), asked) {
+            return Asked::Granted(leadership);
+        }
+        let until = self.clock.now().plus(self.timing.request_timeout);
+        let _ = by(&*self.clock, until, self.leases.release(lease)).await;
+        Asked::Late
+    }
+
+    /// Begins the term of a lease that was asked for at a moment. None if it is as good as over, or if nobody could end
+    /// this process in time.
+    fn begin(self: &Arc<Self>, lease: Lease, asked: Moment) -> Option<Leadership> {
         let span = self.timing.span(asked);
         let now = self.clock.now();
         if span.stop_at <= now {
-            let until = now.plus(self.timing.request_timeout);
-            let _ = by(&*self.clock, until, self.leases.release(lease)).await;
-            return Asked::Late;
+            return None;
         }
         let (clock, listener) = (self.clock.clone(), self.listener.clone());
         let term = Arc::new(Term::new(lease, span, self.timing, clock, listener));
-        if self.aborts && abort_if_stuck(term.clone()).is_err() {
-            // Nobody could end this process in time.
-            let until = self.clock.now().plus(self.timing.request_timeout);
-            let released = self.leases.release(term.lease.clone());
-            let _ = by(&*self.clock, until, released).await;
-            return Asked::Late;
+        if self.aborts {
+            abort_if_stuck(term.clone()).ok()?;
         }
         self.listener.hear(&Event::Elected {
             token: term.lease.token,
@@ -424,7 +428,7 @@ impl Shared {
             keep(kept, leases, asked, resigned).await;
             drop(busy);
         });
-        Asked::Granted(Leadership::new(term))
+        Some(Leadership::new(term))
     }
 }
 

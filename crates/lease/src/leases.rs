@@ -103,7 +103,7 @@ pub(crate) fn claim_name(name: &str) -> String {
 pub struct Holder {
     /// The holding.
     pub lease: Lease,
-    /// What it says of itself; empty if it has not said it yet.
+    /// What it says of itself; empty if it has not said it yet, or was not asked.
     pub about: String,
     /// Time until it may be taken, unless it is renewed; none if the home can't tell.
     pub left: Option<Duration>,

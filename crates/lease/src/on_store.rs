@@ -75,24 +75,26 @@ impl Leases for Store {
 
 async fn acquire(store: &Store, wanted: Wanted) -> Result<Acquired, Unavailable> {
     let name = claim_name(&wanted.name);
-    loop {
-        match store.claim(&name, wanted.owner, wanted.ttl).await {
-            Ok(claim) => {
-                let key = announcement(claim.epoch, &wanted.about);
-                let announced = Batch::new().put(name, key).fenced(claim.fence());
-                // What is not announced is held all the same.
-                let _ = store.commit(announced).await;
-                return Ok(Acquired::Granted(lease(wanted.name, &claim)));
-            }
-            Err(ClaimError::Held { left, .. }) => {
-                let Some(holder) = holder(store, wanted.name.clone()).await? else {
-                    continue;
-                };
-                let left = Some(left);
-                return Ok(Acquired::Held(Holder { left, ..holder }));
-            }
-            Err(error) => return Err(unavailable(error)),
+    match store.claim(&name, wanted.owner, wanted.ttl).await {
+        Ok(claim) => {
+            let key = announcement(claim.epoch, &wanted.about);
+            let announced = Batch::new().put(name, key).fenced(claim.fence());
+            // What is not announced is held all the same.
+            let _ = store.commit(announced).await;
+            Ok(Acquired::Granted(lease(wanted.name, &claim)))
         }
+        Err(ClaimError::Held {
+            owner, epoch, left, ..
+        }) => Ok(Acquired::Held(Holder {
+            lease: Lease {
+                name: wanted.name,
+                owner,
+                token: epoch,
+            },
+            about: String::new(),
+            left: Some(left),
+        })),
+        Err(error) => Err(unavailable(error)),
     }
 }
 

@@ -65,6 +65,20 @@ impl Claim {
     pub fn fence(&self) -> Fence {
         Fence::new(fence_name(&self.name), self.epoch)
     }
+
+    /// For a backend: refuses another holding while this one lasts.
+    pub fn ensure_over(&self, now: Timestamp) -> Result<(), ClaimError> {
+        if self.expires_at <= now {
+            return Ok(());
+        }
+        let left = self.expires_at.as_millis() - now.as_millis();
+        Err(ClaimError::Held {
+            name: self.name.clone(),
+            owner: self.owner,
+            epoch: self.epoch,
+            left: Duration::from_millis(left),
+        })
+    }
 }
 
 /// The fence that a take-over raises.
@@ -88,10 +102,14 @@ pub(crate) fn next_epoch(last: u64, highest: u64) -> Result<u64, Invalid> {
 #[non_exhaustive]
 pub enum ClaimError {
     /// Another holding has not ended.
-    #[error("claim {name:?} is held for another {left:?}")]
+    #[error("claim {name:?} is held in epoch {epoch} for another {left:?}")]
     Held {
         /// What was claimed.
         name: String,
+        /// Who holds it.
+        owner: Owner,
+        /// The epoch of that holding.
+        epoch: u64,
         /// Time until it may be taken, unless it is renewed.
         left: Duration,
     },

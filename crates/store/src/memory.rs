@@ -294,13 +294,7 @@ impl Held {
         now: Timestamp,
     ) -> Result<Claim, ClaimError> {
         let last = self.claims.get(&name);
-        if let Some(held) = last.filter(|last| now < last.expires_at) {
-            let left = held.expires_at.as_millis() - now.as_millis();
-            return Err(ClaimError::Held {
-                name,
-                left: Duration::from_millis(left),
-            });
-        }
+        last.map_or(Ok(()), |last| last.ensure_over(now))?;
         let last = last.map_or(0, |last| last.epoch);
         let fence = fence_name(&name);
         let highest = self.fences.get(&fence).copied().unwrap_or_default();

@@ -20,6 +20,8 @@ pub async fn a_claim_has_one_holder(subject: &dyn Subject) {
     for owner in [Owner::new(), mine] {
         let held = ClaimError::Held {
             name: "job".to_owned(),
+            owner: mine,
+            epoch: 1,
             left: LONG,
         };
         assert_eq!(other.claim("job", owner, TTL).await, Err(held));

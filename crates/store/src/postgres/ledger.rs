@@ -144,13 +144,7 @@ impl Ledger {
         ttl: Duration,
     ) -> Result<Claim, ClaimError> {
         let last = self.claims.get(name);
-        if let Some(held) = last.filter(|last| self.now < last.expires_at) {
-            let left = held.expires_at.as_millis() - self.now.as_millis();
-            return Err(ClaimError::Held {
-                name: name.to_owned(),
-                left: Duration::from_millis(left),
-            });
-        }
+        last.map_or(Ok(()), |last| last.ensure_over(self.now))?;
         let fence = fence_name(name);
         let highest = self.fences.get(&fence).copied().unwrap_or_default();
         let claim = Claim {

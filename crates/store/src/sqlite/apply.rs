@@ -204,24 +204,20 @@ pub(super) fn claim(
     ttl: Duration,
 ) -> Result<Claim, ClaimError> {
     let last = group.row(
-        "SELECT epoch, expires_at FROM backstay_claims WHERE name = ?1",
+        "SELECT name, owner, epoch, expires_at FROM backstay_claims WHERE name = ?1",
         [name],
-        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Timestamp>(1)?)),
+        read::claim,
     )?;
-    let (last, expires_at) = last.unwrap_or_default();
-    if group.now < expires_at {
-        let left = expires_at.as_millis() - group.now.as_millis();
-        return Err(ClaimError::Held {
-            name: name.to_owned(),
-            left: Duration::from_millis(left),
-        });
+    if let Some(last) = &last {
+        last.ensure_over(group.now)?;
     }
+    let last = last.map_or(0, |last| last.epoch);
     let fence = fence_name(name);
     let highest = highest(group, &fence)?;
     let claim = Claim {
         name: name.to_owned(),
         owner,
-        epoch: next_epoch(last.unsigned_abs(), highest)?,
+        epoch: next_epoch(last, highest)?,
         expires_at: group.now.plus(ttl),
     };
     group.run(

@@ -245,17 +245,20 @@ pub(super) fn holder(
         )
         .and_then(|mut statement| {
             statement
-                .query_row(params![name, clock.now()], |row| {
-                    Ok(Claim {
-                        name: row.get(0)?,
-                        owner: Owner::from_bytes(row.get(1)?),
-                        epoch: row.get::<_, i64>(2)?.unsigned_abs(),
-                        expires_at: row.get(3)?,
-                    })
-                })
+                .query_row(params![name, clock.now()], claim)
                 .optional()
         })
         .map_err(told)
+}
+
+/// Of a row with its name, owner, epoch and end.
+pub(super) fn claim(row: &Row<'_>) -> rusqlite::Result<Claim> {
+    Ok(Claim {
+        name: row.get(0)?,
+        owner: Owner::from_bytes(row.get(1)?),
+        epoch: row.get::<_, i64>(2)?.unsigned_abs(),
+        expires_at: row.get(3)?,
+    })
 }
 
 pub(super) fn many<T>(
