@@ -38,7 +38,8 @@ async fn a_listener_that_panics_changes_nothing() {
     let home = Faulty::new(Arc::new(memory()), fates);
     let panics = |event: &Event| panic!("on purpose: {event:?}");
     let election = builder(home).on_event(panics).build().expect("good times");
-    let leads = election.campaign().await.expect("it has not resigned");
+    let leads = timeout(CAP, election.campaign()).await;
+    let leads = leads.expect("it leads").expect("it has not resigned");
     cut.store(true, SeqCst);
     let stopped = timeout(CAP, leads.run(pending::<()>())).await;
     assert!(stopped.expect("its time is up").is_err());
