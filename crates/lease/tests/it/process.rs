@@ -5,10 +5,13 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use backstay_lease::{BootClock, Clock, Election, Event, Leadership};
+use backstay_lease::{BootClock, Clock, Election, Event, Leadership, Moment};
 use backstay_store::{Batch, SqliteStore};
+use futures_util::future::BoxFuture;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Handle;
 use tokio::task::{block_in_place, spawn_blocking};
@@ -19,6 +22,8 @@ use crate::home::Home;
 const VARIABLE: &str = "BACKSTAY_LEASE_PROCESS";
 /// No process lives for longer, whatever becomes of the test that started it.
 const LONGEST: Duration = Duration::from_secs(90);
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// What a candidate does when it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +38,17 @@ pub(crate) enum Work {
     StallUnfenced,
     /// Blocks its thread, in a process that is to be aborted then.
     Block,
+    /// The same after the machine was suspended for a day, by its clock.
+    BlockAfterSuspend,
 }
 
-const ALL: [Work; 5] = [
+const ALL: [Work; 6] = [
     Work::Act,
     Work::Write,
     Work::Stall,
     Work::StallUnfenced,
     Work::Block,
+    Work::BlockAfterSuspend,
 ];
 
 /// A process that was started, and ends with this at the latest.
@@ -152,6 +160,25 @@ fn say(line: &str) {
     out.write_all(line.as_bytes()).expect("somebody listens");
 }
 
+/// The machine's clock, which jumps by a day when it is told to.
+#[derive(Clone, Debug, Default)]
+struct Suspend(Arc<AtomicBool>);
+
+impl Clock for Suspend {
+    fn now(&self) -> Moment {
+        let now = BootClock.now();
+        if self.0.load(SeqCst) {
+            now.plus(24 * HOUR)
+        } else {
+            now
+        }
+    }
+
+    fn sleep_until(&self, at: Moment) -> BoxFuture<'static, ()> {
+        BootClock.sleep_until(at)
+    }
+}
+
 async fn stand(home: Home, store: SqliteStore, work: Work) {
     let builder = Election::builder(home.open().await, "job").ttl(home.ttl());
     let builder = builder.on_event(|event| match event {
@@ -159,10 +186,15 @@ async fn stand(home: Home, store: SqliteStore, work: Work) {
         Event::Overran { token } => say(&format!("overran {token}")),
         _ => {}
     });
-    let builder = if work == Work::Block {
-        builder.abort_if_stuck()
-    } else {
-        builder
+    let suspend = Suspend::default();
+    let builder = match work {
+        Work::Block => builder.abort_if_stuck(),
+        // Longer than the test: the thread that watches must not sleep until its end.
+        Work::BlockAfterSuspend => {
+            let builder = builder.ttl(HOUR).clock(suspend.clone());
+            builder.abort_if_stuck()
+        }
+        _ => builder,
     };
     let election = builder.build().expect("good times");
     let ends = async {
@@ -175,6 +207,9 @@ async fn stand(home: Home, store: SqliteStore, work: Work) {
     };
     let lead = async |leads: Leadership| {
         say(&format!("leads {} {}", leads.token(), now()));
+        if work == Work::BlockAfterSuspend {
+            suspend.0.store(true, SeqCst);
+        }
         do_work(&leads, &store, work).await;
     };
     tokio::select! {
@@ -215,7 +250,7 @@ async fn do_work(leads: &Leadership, store: &SqliteStore, work: Work) {
                 Handle::current().block_on(written);
             });
         }
-        Work::Block => {
+        Work::Block | Work::BlockAfterSuspend => {
             say(&format!("stalls {token}"));
             // Its home goes away, so that it can't be renewed.
             heard();

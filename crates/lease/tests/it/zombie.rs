@@ -171,3 +171,12 @@ fn a_stuck_process_is_aborted() {
     lock.execute_batch("BEGIN IMMEDIATE").expect("a lock");
     assert_eq!(stuck.ended_by(), Some(Signal::ABORT.as_raw()));
 }
+
+/// LEA-3: that counts the time in which the machine was suspended.
+#[test]
+fn a_process_stuck_after_a_suspend_is_aborted() {
+    let ground = Ground::new(Kind::Sqlite).expect("it needs no server");
+    let mut stuck = ground.candidate(Work::BlockAfterSuspend);
+    stuck.wait_for("stalls");
+    assert_eq!(stuck.ended_by(), Some(Signal::ABORT.as_raw()));
+}
