@@ -54,7 +54,7 @@ impl SqliteStore {
             // Also what the work has made is the user's, and dropped where the batch is refused.
             contained(|| run(group, id, &work)).unwrap_or(Err(CommitWithError::Panicked))
         };
-        let job = Job::new(run, reply);
+        let job = Job::of_user(run, reply);
         self.file.writer.ask(Box::new(job)).await?;
         answer
             .await

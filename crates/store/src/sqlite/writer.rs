@@ -93,6 +93,8 @@ impl Writer {
 pub(super) trait Task: Send {
     /// Whether anybody still waits.
     fn is_wanted(&self) -> bool;
+    /// Whether statements of the user's are part of it: they can leave more than the rows that SQLite counts.
+    fn is_users(&self) -> bool;
     /// Does it, as often as asked; only the last time counts. False if nothing of it may stay.
     fn run(&mut self, group: &mut Group<'_>) -> bool;
     /// Tells what came of it, or what became of the transaction instead.
@@ -102,6 +104,7 @@ pub(super) trait Task: Send {
 /// A task made of a function.
 pub(super) struct Job<T, E, F> {
     run: F,
+    is_users: bool,
     answer: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
 }
@@ -113,8 +116,16 @@ where
     pub(super) fn new(run: F, reply: oneshot::Sender<Result<T, E>>) -> Self {
         Self {
             run,
+            is_users: false,
             answer: None,
             reply,
+        }
+    }
+
+    pub(super) fn of_user(run: F, reply: oneshot::Sender<Result<T, E>>) -> Self {
+        Self {
+            is_users: true,
+            ..Self::new(run, reply)
         }
     }
 }
@@ -129,6 +140,10 @@ where
         !self.reply.is_closed()
     }
 
+    fn is_users(&self) -> bool {
+        self.is_users
+    }
+
     fn run(&mut self, group: &mut Group<'_>) -> bool {
         let answer = (self.run)(group);
         let stays = answer.is_ok();
@@ -137,7 +152,9 @@ where
     }
 
     fn settle(self: Box<Self>, committed: Result<(), Unavailable>) {
-        let Self { run, answer, reply } = *self;
+        let Self {
+            run, answer, reply, ..
+        } = *self;
         let (told, unused) = match (committed, answer) {
             (Ok(()), Some(answer)) => (answer, None),
             (Err(unavailable), unused) => (Err(unavailable.into()), unused),
@@ -220,6 +237,8 @@ struct Thread {
 /// How much of a group goes into one transaction, and went.
 struct Extent {
     tasks: usize,
+    /// Each task has a savepoint, and not only those that are the user's.
+    each_apart: bool,
     /// It held the file for long.
     is_long: bool,
 }
@@ -227,6 +246,8 @@ struct Extent {
 /// How a transaction ended.
 enum End {
     Committed,
+    /// Nothing of it is there, because a task that has no savepoint failed after it had written.
+    Mixed,
     /// Nothing of it is there, and by which task; the others can be tried again. That task may not have noticed.
     LostBy(usize, Result<(), Unavailable>),
     /// Nothing of it is there, because what one of them did must not be committed.
@@ -281,9 +302,11 @@ impl Thread {
 
     fn write(&mut self, mut tasks: Vec<Box<dyn Task>>) {
         let mut most = tasks.len();
+        let mut each_apart = false;
         while !tasks.is_empty() {
             let mut extent = Extent {
                 tasks: most.min(tasks.len()),
+                each_apart,
                 is_long: false,
             };
             let end = self.transact(&mut tasks, &mut extent);
@@ -293,6 +316,7 @@ impl Thread {
                 End::Committed => {
                     tasks.drain(..ran).for_each(|task| task.settle(Ok(())));
                 }
+                End::Mixed => each_apart = true,
                 // Its own answer says why; the others did nothing wrong. Those before it run once more and not again
                 // and again, should another one behind them do the same.
                 End::LostBy(task, noticed) => {
@@ -346,8 +370,13 @@ impl Thread {
         (group.head, group.now) = (head, self.options.clock.after(clock));
         let mut changed = false;
         for (number, task) in tasks.iter_mut().enumerate().take(extent.tasks) {
-            group.run("SAVEPOINT task", [])?;
+            // A batch of ours mostly fails before it writes, and a savepoint costs as much as a row.
+            let is_apart = extent.each_apart || task.is_users();
+            if is_apart {
+                group.run("SAVEPOINT task", [])?;
+            }
             let before = (group.head, group.bytes);
+            let rows = transaction.total_changes();
             let stays = task.run(&mut group);
             extent.is_long = group.guard.elapsed().saturating_sub(group.begun) >= GROUP_TIME;
             // Some errors make SQLite give up the whole transaction.
@@ -362,10 +391,16 @@ impl Thread {
             if stays {
                 changed = true;
             } else {
+                if is_apart {
+                    group.run("ROLLBACK TO task", [])?;
+                } else if transaction.total_changes() != rows {
+                    return Ok(End::Mixed);
+                }
                 (group.head, group.bytes) = before;
-                group.run("ROLLBACK TO task", [])?;
             }
-            group.run("RELEASE task", [])?;
+            if is_apart {
+                group.run("RELEASE task", [])?;
+            }
             if extent.is_long || group.bytes >= GROUP_BYTES {
                 extent.tasks = number + 1;
                 break;
