@@ -22,8 +22,8 @@ pub struct Guard {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FinishError {
-    /// Somebody else has taken over, because the run was not renewed in time. Theirs is what counts.
-    #[error("somebody else has taken over")]
+    /// Somebody else has taken over or withdrawn the key, because the run was not renewed in time. Theirs is what counts.
+    #[error("somebody else has taken over or withdrawn the key")]
     TakenOver,
     /// The record is gone: the work took longer than the retention, or somebody else has taken over and freed the key.
     #[error("the record is gone: its retention is over, or somebody else has freed the key")]
@@ -71,8 +71,8 @@ impl Guard {
         })
     }
 
-    /// Waits until the claim is lost, and stop the work then: somebody else has taken over and may be at it, or the
-    /// work has taken longer than the retention, so that its answer can't be kept.
+    /// Waits until the claim is lost, and stop the work then: somebody else has taken over and may be at it, or has
+    /// withdrawn the key, or the work has taken longer than the retention, so that its answer can't be kept.
     ///
     /// It comes with the next renewal, a third of the take-over time later at most, if the store answers. A process that
     /// was stopped hears of it when it goes on; until then both may run.
@@ -96,7 +96,7 @@ impl Guard {
 
     /// Adds the answer to a batch of your own: what it changes, its rows and the answer are there together or not at all.
     ///
-    /// The batch is refused with a conflict when somebody else has taken over. Once it is committed, drop the guard.
+    /// The batch is refused with a conflict when somebody else has taken over or withdrawn the key. Once it is committed, drop the guard.
     ///
     /// ```
     /// # use backstay_idempotency::{Begun, Fingerprint, Idempotency};

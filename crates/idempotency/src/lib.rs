@@ -6,6 +6,8 @@
 //! - [`Idempotency::begin`]: the effects are elsewhere. A claim that renews itself, and that another process may take
 //!   over when its owner is silent.
 //! - `IdempotencyLayer` (feature `http`): the `Idempotency-Key` header, around a server's handlers.
+//!
+//! An undo [withdraws](Idempotency::withdraw) the key of what it undoes, so that a late repeat of that is refused.
 
 mod canonical;
 mod commit;
@@ -21,6 +23,8 @@ mod once;
 mod options;
 mod records;
 mod run;
+mod undo;
+mod withdraw;
 
 pub use envelope::{Kept, KeptError};
 pub use fingerprint::Fingerprint;
@@ -34,3 +38,5 @@ pub use key::Key;
 pub use once::{BeginError, Begun, Idempotency, IdempotencyBuilder};
 pub use options::BuildError;
 pub use run::{Done, RunError};
+pub use undo::Undoing;
+pub use withdraw::{WithdrawError, Withdrawn};

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use backstay_core::Effect;
 use backstay_store::{CommitError, Store, Unavailable};
 
 use crate::options::{BuildError, Options, RETRY_AFTER, Volatile};
@@ -107,6 +108,12 @@ pub enum BeginError {
     /// The key was used for another request.
     #[error("the key was used for another request")]
     Mismatch,
+    /// The key was [withdrawn](Idempotency::withdraw): its work is not to be done any more.
+    #[error("the key was withdrawn")]
+    Withdrawn {
+        /// What was done under it before: nothing, or what is not known here, for it may be undone by now.
+        effect: Effect,
+    },
     /// What is kept can't be read. The work is not run again.
     #[error(transparent)]
     Kept(#[from] KeptError),
@@ -122,6 +129,9 @@ impl From<LookError> for BeginError {
     fn from(error: LookError) -> Self {
         match error {
             LookError::Mismatch => Self::Mismatch,
+            LookError::Withdrawn(was) => Self::Withdrawn {
+                effect: was.effect(),
+            },
             LookError::Kept(error) => Self::Kept(error),
             LookError::Unavailable(error) => Self::from(error),
         }

@@ -10,11 +10,11 @@ use backstay_store::{
 };
 use serde_json::value::RawValue;
 
-use crate::envelope::{Record, written};
+use crate::envelope::{Record, Standing, written};
 use crate::keeper::{Claimed, Keeper};
 use crate::key::Names;
 use crate::options::Options;
-use crate::{BeginError, Fingerprint, Guard, Kept, KeptError};
+use crate::{BeginError, Fingerprint, Guard, Kept, KeptError, Withdrawn};
 
 /// Others come and go so often between looking and claiming; then it is told.
 pub(crate) const ROUNDS: u32 = 16;
@@ -47,6 +47,7 @@ pub(crate) enum Begin {
 #[derive(Debug)]
 pub(crate) enum LookError {
     Mismatch,
+    Withdrawn(Withdrawn),
     Kept(KeptError),
     Unavailable(Unavailable),
 }
@@ -96,7 +97,7 @@ impl Records {
         seen(record.as_ref(), run.is_some(), fingerprint)
     }
 
-    /// The change that keeps an answer under a key, if the record is still as expected.
+    /// The change that keeps an answer or a tombstone under a key, if the record is still as expected.
     pub(crate) fn finished(
         &self,
         names: &Names,
@@ -125,14 +126,18 @@ fn seen(
         });
     };
     let record = Record::read(&entry.value).map_err(LookError::Kept)?;
-    if record.fingerprint != fingerprint.as_str() {
+    let (asked, answer) = match record.standing {
+        Standing::Asked {
+            fingerprint,
+            answer,
+        } => (fingerprint, answer),
+        Standing::Withdrawn(was) => return Err(LookError::Withdrawn(was)),
+    };
+    if asked != fingerprint.as_str() {
         return Err(LookError::Mismatch);
     }
-    Ok(match record.answer {
-        Some(answer) => Seen::Finished(Kept {
-            answer,
-            owner: record.owner,
-        }),
+    Ok(match answer {
+        Some(kept) => Seen::Finished(kept),
         None if is_running => Seen::Running,
         None => Seen::Free(Expected::Exactly(entry.revision)),
     })

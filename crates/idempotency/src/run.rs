@@ -19,7 +19,8 @@ use crate::envelope::written;
 use crate::key::Names;
 use crate::options::RETRY_AFTER;
 use crate::records::{LookError, ROUNDS, Records, Seen};
-use crate::{Fingerprint, Idempotency, Kept, KeptError, Key};
+use crate::withdraw::Withdrawal;
+use crate::{Fingerprint, Idempotency, Kept, KeptError, Key, WithdrawError, Withdrawn};
 
 /// What the work of a key came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,13 @@ pub enum RunError<E> {
     /// The key was used for another request.
     #[error("the key was used for another request")]
     Mismatch,
-    /// Somebody holds a [`Guard`](crate::Guard) of this key.
+    /// The key was [withdrawn](Idempotency::withdraw): its work is not to be done any more.
+    #[error("the key was withdrawn")]
+    Withdrawn {
+        /// What was done under it before: nothing, or what is not known here, for it may be undone by now.
+        effect: Effect,
+    },
+    /// Somebody holds a [`Guard`](crate::Guard) of this key, or of the one that is undone.
     #[error("the work of this key is running; ask again in {retry_after:?}")]
     Running {
         /// When to ask again.
@@ -77,8 +84,22 @@ impl<E> From<LookError> for RunError<E> {
     fn from(error: LookError) -> Self {
         match error {
             LookError::Mismatch => Self::Mismatch,
+            LookError::Withdrawn(was) => Self::Withdrawn {
+                effect: was.effect(),
+            },
             LookError::Kept(error) => Self::Kept(error),
             LookError::Unavailable(error) => Self::Commit(error.into()),
+        }
+    }
+}
+
+impl<E> From<WithdrawError> for RunError<E> {
+    fn from(error: WithdrawError) -> Self {
+        match error {
+            WithdrawError::Running { retry_after } => Self::Running { retry_after },
+            WithdrawError::Kept(error) => Self::Kept(error),
+            WithdrawError::Contended => Self::Contended,
+            WithdrawError::Commit(error) => Self::Commit(error),
         }
     }
 }
@@ -144,10 +165,26 @@ impl<S: Transactional> Idempotency<S> {
         E: Send + 'static,
     {
         let names = key.into().names();
+        self.run_undoing(None, &names, fingerprint, move |rows, _| work(rows))
+            .await
+    }
+
+    /// Runs the work of a key, and withdraws another with it.
+    pub(crate) async fn run_undoing<T, E>(
+        &self,
+        undone: Option<&Names>,
+        names: &Names,
+        fingerprint: &Fingerprint,
+        work: impl for<'t> Fn(&'t S::Rows<'t>, Withdrawn) -> S::Worked<'t, T, E> + Send + Sync + 'static,
+    ) -> Result<Done<T>, RunError<E>>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Send + 'static,
+    {
         let work = Arc::new(work);
         let owner = Owner::new();
         for _ in 0..ROUNDS {
-            let expected = match self.records.look(&names, fingerprint).await? {
+            let expected = match self.records.look(names, fingerprint).await? {
                 Seen::Finished(kept) => return replay(&kept, owner),
                 Seen::Running => {
                     return Err(RunError::Running {
@@ -156,12 +193,17 @@ impl<S: Transactional> Idempotency<S> {
                 }
                 Seen::Free(expected) => expected,
             };
+            let withdrawal = match undone {
+                Some(undone) => Some(self.records.withdrawal(undone).await?),
+                None => None,
+            };
             let made = Made {
                 records: self.records.clone(),
                 names: names.clone(),
                 fingerprint: fingerprint.clone(),
                 owner,
                 expected,
+                withdrawal,
             };
             match self.settled(work.clone(), made).await {
                 Ok(CommittedWith {
@@ -176,9 +218,10 @@ impl<S: Transactional> Idempotency<S> {
                 // It was committed by a try whose answer was lost, or somebody else was first: look again.
                 Ok(_) | Err(CommitWithError::Commit(CommitError::Conflict(_))) => {}
                 Err(CommitWithError::Work(Failed::Work(error))) => {
-                    // Rows of somebody who was first can be in the way of this work.
-                    return match self.records.look(&names, fingerprint).await {
+                    // Rows of somebody who was first, or who has undone it, can be in the way of this work.
+                    return match self.records.look(names, fingerprint).await {
                         Ok(Seen::Finished(kept)) => replay(&kept, owner),
+                        Err(refused @ LookError::Withdrawn(_)) => Err(refused.into()),
                         _ => Err(RunError::Work(error)),
                     };
                 }
@@ -195,7 +238,7 @@ impl<S: Transactional> Idempotency<S> {
         made: Made,
     ) -> Result<CommittedWith<T>, CommitWithError<Failed<E>>>
     where
-        W: for<'t> Fn(&'t S::Rows<'t>) -> S::Worked<'t, T, E> + Send + Sync + 'static,
+        W: for<'t> Fn(&'t S::Rows<'t>, Withdrawn) -> S::Worked<'t, T, E> + Send + Sync + 'static,
         T: Serialize + Send + 'static,
         E: Send + 'static,
     {
@@ -204,11 +247,12 @@ impl<S: Transactional> Idempotency<S> {
         let mut unknown: Option<Unavailable> = None;
         loop {
             let (work, made) = (work.clone(), made.clone());
+            let was = made.was();
             // Boxed: else the compiler can't see that whoever awaits it is `Send` where the work has borrowed for ever.
             let trying: Pin<Box<dyn Future<Output = _> + Send + '_>> =
                 Box::pin(self.backend.commit_made(
                     id,
-                    move |rows| work(rows),
+                    move |rows| work(rows, was.clone()),
                     move |answer| made.batch(answer),
                 ));
             let tried: Result<CommittedWith<T>, _> = trying.await;
@@ -235,16 +279,29 @@ struct Made {
     fingerprint: Fingerprint,
     owner: Owner,
     expected: Expected<Position>,
+    /// Of the key that is undone.
+    withdrawal: Option<Withdrawal>,
 }
 
 impl Made {
+    /// What is known of the work that is undone. Work that undoes nothing does not ask.
+    fn was(&self) -> Withdrawn {
+        let withdrawal = self.withdrawal.as_ref();
+        withdrawal.map_or(Withdrawn::Unseen, |withdrawal| withdrawal.was.clone())
+    }
+
     fn batch<T: Serialize, E>(&self, answer: T) -> Result<(Batch, T), Failed<E>> {
         let raw = to_raw_value(&answer).map_err(Failed::Answer)?;
         let bytes = written(&self.fingerprint, self.owner, Some(&raw));
         let (record, put) = self.records.finished(&self.names, bytes, self.expected);
         // Refused while somebody holds a guard of this key.
         let batch = Batch::new().delete(&self.names.run, Expected::Absent);
-        Ok((batch.put(record, put), answer))
+        let batch = batch.put(record, put);
+        let batch = match &self.withdrawal {
+            Some(withdrawal) => withdrawal.add_to(batch, &self.records),
+            None => batch,
+        };
+        Ok((batch, answer))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a caller gets, and what is kept of it.
 
+use backstay_core::Effect;
 use bytes::Bytes;
 use http::header::{
     CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE,
@@ -15,7 +16,7 @@ use super::kept::{KeptResponse, REPLAYED, Replay};
 use super::problem::Problem;
 use super::service::Shared;
 use super::settle::{EFFECT, Settle};
-use crate::records::{Claim, Seen};
+use crate::records::{Claim, LookError, Seen};
 use crate::{FinishError, Guard, Kept};
 
 /// What a response says of its own body and outcome, which are not those that are kept.
@@ -69,8 +70,8 @@ where
                 guard.done();
                 return told(&kept, &claim, Some(response.into_parts().0));
             }
-            // It was not committed: then what the handler says counts.
-            Ok(_) => {}
+            // It was not committed, or is withdrawn since: then what the handler says counts.
+            Ok(_) | Err(LookError::Withdrawn(_)) => {}
             Err(_) => return response.map(AnswerBody::untouched),
         }
     }
@@ -118,6 +119,8 @@ where
 pub(super) async fn overtaken<R>(claim: &Claim) -> Response<AnswerBody<R>> {
     match claim.records.look(&claim.names, &claim.fingerprint).await {
         Ok(Seen::Finished(kept)) => told(&kept, claim, None),
+        // The handler was at it all the same.
+        Err(LookError::Withdrawn(_)) => problem(Problem::Withdrawn(Effect::Unknown)),
         _ => problem(Problem::TakenOver),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backstay_core::Effect;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
@@ -18,6 +19,7 @@ pub(super) enum Problem {
     BodyTooLarge,
     BodyBroken,
     KeyReused,
+    Withdrawn(Effect),
     StillRunning,
     TakenOver,
     AnswerNotKept,
@@ -59,6 +61,15 @@ impl Problem {
                 "key-reused",
                 "this Idempotency-Key was used for another request",
                 "not-executed",
+            ),
+            Self::Withdrawn(before) => (
+                410,
+                "withdrawn",
+                "this Idempotency-Key was withdrawn by an undo: its request is not to be done any more",
+                match before {
+                    Effect::NotExecuted => "not-executed",
+                    _ => "unknown",
+                },
             ),
             Self::StillRunning => (
                 409,

@@ -159,6 +159,7 @@ impl Shared {
             Ok(Begin::Finished(kept)) => Err(replay(&kept)),
             Ok(Begin::Running) | Err(BeginError::Contended) => Err(problem(Problem::StillRunning)),
             Err(BeginError::Mismatch) => Err(problem(Problem::KeyReused)),
+            Err(BeginError::Withdrawn { effect }) => Err(problem(Problem::Withdrawn(effect))),
             Err(BeginError::Kept(_)) => Err(problem(Problem::RecordUnreadable)),
             Err(BeginError::Commit(_)) => Err(problem(Problem::StoreUnavailable)),
         }

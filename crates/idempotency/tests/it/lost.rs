@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backstay_idempotency::{
-    BeginError, Begun, Fingerprint, FinishError, Guard, Idempotency, RunError,
+    BeginError, Begun, Fingerprint, FinishError, Guard, Idempotency, RunError, WithdrawError,
+    Withdrawn,
 };
 use backstay_store::sqlite::rusqlite;
 use backstay_store::{
     Backend, Batch, BatchId, Capabilities, Cause, Change, Claim, ClaimError, Commit, CommitError,
-    CommitWithError, CommittedWith, Effect, Entry, MemoryStore, Owner, Pending, Position, Recorded,
-    SqliteStore, Store, TestClock, Timestamp, Transactional, Unavailable, Version,
+    CommitWithError, CommittedWith, Effect, Entry, Expected, MemoryStore, Owner, Pending, Position,
+    Put, Recorded, SqliteStore, Store, TestClock, Timestamp, Transactional, Unavailable, Version,
 };
 use futures_util::FutureExt;
 use tokio::sync::watch;
@@ -44,19 +45,23 @@ impl Fate {
 
 /// What becomes of the next commits, one after the other; of all after these, well.
 #[derive(Clone, Debug, Default)]
-struct Fates(Arc<Mutex<VecDeque<Fate>>>);
+struct Fates {
+    fates: Arc<Mutex<VecDeque<Fate>>>,
+    /// Somebody else's, committed just before the next.
+    meanwhile: Arc<Mutex<Option<Batch>>>,
+}
 
 impl Fates {
     fn set(&self, fates: &[Fate]) {
-        *self.0.lock().unwrap() = fates.iter().copied().collect();
+        *self.fates.lock().unwrap() = fates.iter().copied().collect();
     }
 
     fn are_over(&self) -> bool {
-        self.0.lock().unwrap().is_empty()
+        self.fates.lock().unwrap().is_empty()
     }
 
     fn next(&self) -> Fate {
-        self.0.lock().unwrap().pop_front().unwrap_or(Well)
+        self.fates.lock().unwrap().pop_front().unwrap_or(Well)
     }
 }
 
@@ -70,7 +75,11 @@ struct Lossy {
 impl Backend for Lossy {
     fn commit(&self, batch: Batch) -> Pending<'_, Commit, CommitError> {
         let fate = self.fates.next();
+        let meanwhile = self.fates.meanwhile.lock().unwrap().take();
         async move {
+            if let Some(earlier) = meanwhile {
+                self.inner.commit(earlier).await?;
+            }
             let done = match fate {
                 Well => return self.inner.commit(batch).await,
                 Lost => self.inner.commit(batch).await.map(drop),
@@ -339,6 +348,70 @@ async fn a_store_that_is_away_for_a_moment_costs_no_second_handler() {
     assert_eq!(server.times(), 1);
 }
 
+/// SAG-4: a withdrawal whose commit is lost on the way back is found to be there, with what was known; one that did not
+/// happen is told.
+#[tokio::test(start_paused = true)]
+async fn lost_withdrawals_are_settled() {
+    for fates in SETTLED {
+        let (once, fate) = lossy();
+        claimed(&once).await.finish(&"done").await.unwrap();
+        fate.set(fates);
+        let Withdrawn::Done(kept) = once.withdraw("key").await.unwrap() else {
+            panic!("it was done");
+        };
+        assert_eq!(kept.answer::<String>().unwrap(), "done", "{fates:?}");
+        fate.set(fates);
+        let unseen = once.withdraw("other").await.unwrap();
+        assert!(matches!(unseen, Withdrawn::Unseen), "{fates:?}");
+        for key in ["key", "other"] {
+            let refused = once.begin(key, &asked()).await;
+            assert!(matches!(refused, Err(BeginError::Withdrawn { .. })));
+        }
+        fate.set(&[Busy]);
+        let busy = once.withdraw("third").await.unwrap_err();
+        assert!(
+            matches!(&busy, WithdrawError::Commit(CommitError::Unavailable(error)) if error.effect() == Effect::NotExecuted),
+            "{busy}"
+        );
+    }
+}
+
+/// SAG-4: what comes between a withdrawal's look and its commit counts: work that was done by then is told as done, and an
+/// owner that is back is not withdrawn.
+#[tokio::test(start_paused = true)]
+async fn what_comes_before_the_commit_counts() {
+    let fates = Fates::default();
+    let store = Store::new(Lossy {
+        inner: MemoryStore::new(),
+        fates: fates.clone(),
+    });
+    let once = Idempotency::builder(store.clone()).allow_volatile();
+    let once = once.build().unwrap();
+    claimed(&once).await.finish(&"done").await.unwrap();
+    let entry = store.list("", "", 1).await.unwrap().remove(0);
+    let clear = || Batch::new().delete(&entry.key, Expected::Any);
+    let come = |batch| *fates.meanwhile.lock().unwrap() = Some(batch);
+
+    store.commit(clear()).await.unwrap();
+    come(Batch::new().put(&entry.key, Put::new(entry.value.clone())));
+    let was = once.withdraw("key").await.unwrap();
+    assert!(matches!(was, Withdrawn::Done(_)), "{was:?}");
+
+    store.commit(clear()).await.unwrap();
+    claimed(&once).await.leave_open().await.unwrap();
+    let run = entry.key.replace("record", "run");
+    come(Batch::new().put(&run, Put::new("an owner")));
+    let running = once.withdraw("key").await.unwrap_err();
+    assert!(
+        matches!(running, WithdrawError::Running { .. }),
+        "{running}"
+    );
+    let gone = Batch::new().delete(run, Expected::Any);
+    store.commit(gone).await.unwrap();
+    let was = once.withdraw("key").await.unwrap();
+    assert!(matches!(was, Withdrawn::Unknown), "{was:?}");
+}
+
 /// A file behind a connection that fails.
 #[derive(Clone)]
 struct LossyFile {
@@ -373,6 +446,10 @@ impl Transactional for LossyFile {
         F: From<E> + Send + 'static,
     {
         let fate = self.fates.next();
+        let meanwhile = self.fates.meanwhile.lock().unwrap().take();
+        if let Some(earlier) = meanwhile {
+            self.inner.store().commit(earlier).await.unwrap();
+        }
         if matches!(fate, Well | Lost) {
             let done = self.inner.commit_made(id, work, made).await;
             if fate == Well || done.is_err() {
@@ -414,4 +491,28 @@ async fn lost_answers_of_rows_are_settled() {
             "{busy}"
         );
     }
+}
+
+/// SAG-4: work that fails because its undo came in between is told so, and not that its key is free.
+#[tokio::test]
+async fn work_that_fails_after_its_undo_is_refused() {
+    let (_folder, inner, _clock) = sqlite().await;
+    let (store, fates) = (inner.store(), Fates::default());
+    let file = LossyFile {
+        inner,
+        fates: fates.clone(),
+    };
+    let once = Idempotency::new(file).unwrap();
+    once.withdraw("key").await.unwrap();
+    let entry = store.list("", "", 1).await.unwrap().remove(0);
+    let clear = Batch::new().delete(&entry.key, Expected::Any);
+    store.commit(clear).await.unwrap();
+    let undone = Batch::new().put(&entry.key, Put::new(entry.value));
+    *fates.meanwhile.lock().unwrap() = Some(undone);
+    let asked = asked();
+    let refused = once.run("key", &asked, |_| {
+        Err::<(), _>(rusqlite::Error::InvalidQuery)
+    });
+    let refused = refused.await.unwrap_err();
+    assert!(matches!(refused, RunError::Withdrawn { .. }), "{refused}");
 }

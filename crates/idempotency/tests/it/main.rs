@@ -16,3 +16,5 @@ mod lost;
 #[cfg(all(feature = "http", unix))]
 mod process;
 mod run;
+mod undo;
+mod withdraw;
