@@ -32,7 +32,7 @@ pub use guard::{FinishError, Guard};
 #[cfg(feature = "http")]
 pub use http::{
     AnswerBody, AnswerError, IdempotencyFuture, IdempotencyGuard, IdempotencyLayer,
-    IdempotencyLayerBuilder, IdempotencyService, Settle,
+    IdempotencyLayerBuilder, IdempotencyService, Settle, Undoes,
 };
 pub use key::Key;
 pub use once::{BeginError, Begun, Idempotency, IdempotencyBuilder};

@@ -7,7 +7,7 @@ use http::Method;
 use http::request::Parts;
 use tower_layer::Layer;
 
-use super::request::Principal;
+use super::request::{KeysOf, Principal, Scope};
 use super::service::{IdempotencyService, Shared};
 use crate::options::within;
 use crate::{BuildError, Idempotency, IdempotencyBuilder};
@@ -75,8 +75,11 @@ impl IdempotencyLayer {
             methods: vec![Method::POST, Method::PATCH],
             is_required: false,
             wait: Duration::ZERO,
-            namespace: String::new(),
-            principal: Principal::Authorization,
+            scope: Scope {
+                namespace: String::new(),
+                principal: Principal::Authorization,
+                keys: KeysOf::Route,
+            },
             request_bytes: REQUEST_BYTES,
             answer_bytes: ANSWER_BYTES,
         }
@@ -99,8 +102,7 @@ pub struct IdempotencyLayerBuilder {
     methods: Vec<Method>,
     is_required: bool,
     wait: Duration,
-    namespace: String,
-    principal: Principal,
+    scope: Scope,
     request_bytes: usize,
     answer_bytes: usize,
 }
@@ -147,7 +149,7 @@ impl IdempotencyLayerBuilder {
     ///
     /// The layer sees paths as the router shows them: behind `nest` without the part before. Give each its namespace.
     pub fn namespace(mut self, name: impl Into<String>) -> Self {
-        self.namespace = name.into();
+        self.scope.namespace = name.into();
         self
     }
 
@@ -156,7 +158,22 @@ impl IdempotencyLayerBuilder {
     /// Set it where the header changes between tries, as with tokens that are renewed, or where users are known by a
     /// cookie: without it all who send no such header are one.
     pub fn principal(mut self, who: impl Fn(&Parts) -> String + Send + Sync + 'static) -> Self {
-        self.principal = Principal::Told(Arc::new(who));
+        self.scope.principal = Principal::Told(Arc::new(who));
+        self
+    }
+
+    /// Lets a request withdraw the key of an earlier one that it undoes, named by `backstay-undoes: "<key>"`.
+    ///
+    /// The handler is told by [`Undoes`](crate::Undoes) what was known of it. While it is handled the undo gets 409 with
+    /// `Retry-After`; after that it is refused with 410 if it comes late or again. A request with that header needs a key
+    /// of its own, and is looked at whatever its method.
+    ///
+    /// Keys are then of a principal and not of a route: the same key on two routes is refused with 422. Put **one** layer
+    /// around the routes of both: an undo does not find what a layer without this option, or of another namespace, has
+    /// kept. Switching it on or off makes every key new, so that repeats of earlier requests run again. Default: off, and
+    /// such a request is refused with 501.
+    pub fn undoable(mut self) -> Self {
+        self.scope.keys = KeysOf::Principal;
         self
     }
 
@@ -210,8 +227,7 @@ impl IdempotencyLayerBuilder {
                 methods: self.methods,
                 is_required: self.is_required,
                 wait: self.wait,
-                namespace: self.namespace,
-                principal: self.principal,
+                scope: self.scope,
                 request_bytes: self.request_bytes,
                 answer_bytes: self.answer_bytes,
             }),

@@ -6,7 +6,7 @@ pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 /// As our own clients refuse what is longer.
 const LONGEST: usize = 255;
 
-/// What a request says about its key.
+/// What a request says in a header that names a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stated {
     None,
@@ -14,9 +14,9 @@ pub(super) enum Stated {
     Malformed,
 }
 
-/// The key of a request: a string of RFC 9651, or the same text bare, as many clients send it.
-pub(super) fn stated(headers: &HeaderMap) -> Stated {
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+/// The key in a header: a string of RFC 9651, or the same text bare, as many clients send it.
+pub(super) fn stated(headers: &HeaderMap, name: &HeaderName) -> Stated {
+    let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Stated::None,
         (Some(value), None) => read(value.as_bytes()).map_or(Stated::Malformed, Stated::Key),
@@ -88,7 +88,7 @@ mod tests {
                 HeaderValue::from_bytes(value.as_bytes()).unwrap(),
             );
         }
-        stated(&headers)
+        stated(&headers, &IDEMPOTENCY_KEY)
     }
 
     /// IDE-2: a structured string and the same text bare are one key; all else is malformed.

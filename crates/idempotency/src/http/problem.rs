@@ -19,8 +19,11 @@ pub(super) enum Problem {
     BodyTooLarge,
     BodyBroken,
     KeyReused,
+    UndoesMalformed,
+    UndoNotOffered,
     Withdrawn(Effect),
     StillRunning,
+    UndoneRunning,
     TakenOver,
     AnswerNotKept,
     AnswerBroken,
@@ -62,6 +65,18 @@ impl Problem {
                 "this Idempotency-Key was used for another request",
                 "not-executed",
             ),
+            Self::UndoesMalformed => (
+                400,
+                "undoes-malformed",
+                "the Backstay-Undoes header must be one string of 1 to 255 printable ASCII characters",
+                "not-executed",
+            ),
+            Self::UndoNotOffered => (
+                501,
+                "undo-not-offered",
+                "this route does not withdraw keys, so the Backstay-Undoes header can't be followed",
+                "not-executed",
+            ),
             Self::Withdrawn(before) => (
                 410,
                 "withdrawn",
@@ -75,6 +90,12 @@ impl Problem {
                 409,
                 "still-running",
                 "a request with this Idempotency-Key is being handled; ask again",
+                "unknown",
+            ),
+            Self::UndoneRunning => (
+                409,
+                "undone-running",
+                "the request that is to be undone is being handled; ask again",
                 "unknown",
             ),
             Self::TakenOver => (
@@ -113,7 +134,7 @@ impl Problem {
     fn retry_after(self) -> Option<Duration> {
         let again = matches!(
             self,
-            Self::StillRunning | Self::TakenOver | Self::StoreUnavailable
+            Self::StillRunning | Self::UndoneRunning | Self::TakenOver | Self::StoreUnavailable
         );
         again.then_some(options::RETRY_AFTER)
     }

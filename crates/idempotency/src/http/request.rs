@@ -1,4 +1,4 @@
-//! Whose key it is, and what is asked for.
+//! Whose key it is, what is asked for, and what is undone.
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,31 +38,67 @@ impl Principal {
             }
         }
     }
+}
 
-    /// The key under which the request is kept, and what it asks for.
-    pub(super) fn identify(
-        &self,
-        namespace: &str,
-        parts: &Parts,
-        key: &str,
-        body: &[u8],
-    ) -> (Key, Fingerprint) {
-        let principal = self.of(parts);
+/// What is told apart by the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeysOf {
+    /// Each method and path.
+    Route,
+    /// Nothing that one principal asks for, so that an undo on another route can name its key.
+    Principal,
+}
+
+/// How the keys of a layer are told apart.
+#[derive(Clone, Debug)]
+pub(super) struct Scope {
+    pub(super) namespace: String,
+    pub(super) principal: Principal,
+    pub(super) keys: KeysOf,
+}
+
+/// The keys that a request carries, as its client wrote them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Carried {
+    pub(super) key: String,
+    pub(super) undoes: Option<String>,
+}
+
+/// A request as it is kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Identified {
+    pub(super) key: Key,
+    pub(super) asked: Fingerprint,
+    /// The key of the request that this one undoes.
+    pub(super) undone: Option<Key>,
+}
+
+impl Scope {
+    pub(super) fn identify(&self, parts: &Parts, carried: &Carried, body: &[u8]) -> Identified {
+        let principal = self.principal.of(parts);
         let (method, path) = (
             parts.method.as_str().as_bytes(),
             parts.uri.path().as_bytes(),
         );
-        let scope = [&b"http"[..], namespace.as_bytes(), &principal, method, path];
+        let namespace = self.namespace.as_bytes();
+        let route = [&b"http"[..], namespace, &principal, method, path];
+        let scope = match self.keys {
+            KeysOf::Route => &route[..],
+            KeysOf::Principal => &route[..3],
+        };
+        let key = |stated: &str| Key::new(scope.iter().chain([&stated.as_bytes()]));
         let query = parts
             .uri
             .query()
             .map_or(vec![], |query| [b"?", query.as_bytes()].concat());
         let body = Fingerprint::body(body, is_json(parts));
         let asked = [&query[..], &body[..]];
-        (
-            Key::new(scope.iter().chain([&key.as_bytes()])),
-            Fingerprint::of_parts(scope.iter().chain(&asked)),
-        )
+        let undoes = carried.undoes.as_deref().map(str::as_bytes);
+        Identified {
+            key: key(&carried.key),
+            asked: Fingerprint::of_parts(route.iter().chain(&asked).chain(&undoes)),
+            undone: carried.undoes.as_deref().map(key),
+        }
     }
 }
 
@@ -93,7 +129,49 @@ mod tests {
             .header(CONTENT_TYPE, "application/json; charset=utf-8");
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
         change(&mut parts);
-        Principal::Authorization.identify("", &parts, key, body.as_bytes())
+        identified(KeysOf::Route, &parts, key, None, body)
+    }
+
+    fn identified(
+        keys: KeysOf,
+        parts: &Parts,
+        key: &str,
+        undoes: Option<&str>,
+        body: &str,
+    ) -> (Key, Fingerprint) {
+        let scope = Scope {
+            namespace: String::new(),
+            principal: Principal::Authorization,
+            keys,
+        };
+        let carried = Carried {
+            key: key.to_owned(),
+            undoes: undoes.map(str::to_owned),
+        };
+        let identified = scope.identify(parts, &carried, body.as_bytes());
+        (identified.key, identified.asked)
+    }
+
+    /// SAG-4: keys that an undo can name are of a principal, whatever the route; what is asked for still has it all.
+    #[test]
+    fn a_key_that_can_be_undone_belongs_to_a_principal() {
+        let parts = |path: &str, user: &str| {
+            let request = Request::post(path).header(AUTHORIZATION, user);
+            request.body(()).unwrap().into_parts().0
+        };
+        let of =
+            |path, user, undoes| identified(KeysOf::Principal, &parts(path, user), "k", undoes, "");
+        let (key, asked) = of("/charges", "a", None);
+        let (same, other) = of("/refunds", "a", None);
+        assert!(same == key && other != asked);
+        assert_ne!(of("/charges", "b", None).0, key);
+        let by_route = identified(KeysOf::Route, &parts("/charges", "a"), "k", None, "");
+        assert!(by_route.0 != key && by_route.1 == asked);
+        // An undo of something else is another request.
+        let undoes = [None, Some(""), Some("k"), Some("l")].map(|key| of("/charges", "a", key));
+        for (at, one) in undoes.iter().enumerate() {
+            assert!(undoes[..at].iter().all(|other| other.1 != one.1));
+        }
     }
 
     /// IDE-1: principal, method and path are in the key; query and body only in what is asked for.
@@ -138,8 +216,18 @@ mod tests {
             .body(())
             .unwrap()
             .into_parts();
-        let by =
-            |namespace: &str, principal: Principal| principal.identify(namespace, &parts, "k", b"");
+        let by = |namespace: &str, principal: Principal| {
+            let scope = Scope {
+                namespace: namespace.to_owned(),
+                principal,
+                keys: KeysOf::Route,
+            };
+            let carried = Carried {
+                key: "k".to_owned(),
+                undoes: None,
+            };
+            scope.identify(&parts, &carried, b"")
+        };
         let told = Principal::Told(Arc::new(|parts| format!("{:?}", parts.headers["x-user"])));
         let all = [
             by("", Principal::Authorization),
@@ -149,7 +237,7 @@ mod tests {
         ];
         for (at, one) in all.iter().enumerate() {
             for other in &all[..at] {
-                assert!(one.0 != other.0 && one.1 != other.1);
+                assert!(one.key != other.key && one.asked != other.asked);
             }
         }
     }

@@ -14,11 +14,12 @@ use tower_service::Service;
 use super::answer::{overtaken, problem, replay, settle};
 use super::body::{AnswerBody, Unread, read_request};
 use super::guard::IdempotencyGuard;
-use super::key_header::{Stated, stated};
+use super::key_header::{IDEMPOTENCY_KEY, Stated, stated};
 use super::problem::Problem;
-use super::request::Principal;
+use super::request::{Carried, KeysOf, Scope};
+use super::undoes::{UNDOES, Undoes};
 use crate::records::{Begin, Records, Seen};
-use crate::{BeginError, Fingerprint, Guard, Key};
+use crate::{BeginError, Fingerprint, Guard, Key, WithdrawError};
 
 /// How soon a repeat that waits looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -30,8 +31,7 @@ pub(super) struct Shared {
     pub(super) methods: Vec<Method>,
     pub(super) is_required: bool,
     pub(super) wait: Duration,
-    pub(super) namespace: String,
-    pub(super) principal: Principal,
+    pub(super) scope: Scope,
     pub(super) request_bytes: usize,
     pub(super) answer_bytes: usize,
 }
@@ -83,17 +83,17 @@ where
         let mut service = std::mem::replace(&mut self.inner, next);
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let key = match shared.key(&request) {
-                Ok(Some(key)) => key,
+            let carried = match shared.carried(&request) {
+                Ok(Some(carried)) => carried,
                 Ok(None) => {
                     let response = service.call(request).await?;
                     return Ok(response.map(AnswerBody::untouched));
                 }
                 Err(stop) => return Ok(problem(stop)),
             };
-            match shared.admit(request, &key).await {
+            match shared.admit(request, &carried).await {
                 Ok((guard, mut request)) => {
-                    let extension = IdempotencyGuard::new(key, &guard, shared.answer_bytes);
+                    let extension = IdempotencyGuard::new(carried.key, &guard, shared.answer_bytes);
                     request.extensions_mut().insert(extension.clone());
                     // From here on dropping leaves the record open.
                     let handled = unless(guard.lost(), service.call(request))
@@ -121,31 +121,42 @@ async fn unless<T>(stop: impl Future<Output = ()>, work: impl Future<Output = T>
 }
 
 impl Shared {
-    /// The key by which a request is done once; none if it is to pass.
-    fn key<B>(&self, request: &Request<B>) -> Result<Option<String>, Problem> {
-        let is_claimed = request.extensions().get::<IdempotencyGuard>().is_some();
-        if is_claimed || !self.methods.contains(request.method()) {
+    /// The key by which a request is done once, and that of what it undoes; none if it is to pass.
+    fn carried<B>(&self, request: &Request<B>) -> Result<Option<Carried>, Problem> {
+        if request.extensions().get::<IdempotencyGuard>().is_some() {
             return Ok(None);
         }
-        match stated(request.headers()) {
-            Stated::Key(key) => Ok(Some(key)),
-            Stated::None if self.is_required => Err(Problem::KeyMissing),
+        let undoes = match stated(request.headers(), &UNDOES) {
+            Stated::None => None,
+            Stated::Malformed => return Err(Problem::UndoesMalformed),
+            Stated::Key(_) if self.scope.keys == KeysOf::Route => {
+                return Err(Problem::UndoNotOffered);
+            }
+            Stated::Key(key) => Some(key),
+        };
+        if undoes.is_none() && !self.methods.contains(request.method()) {
+            return Ok(None);
+        }
+        match stated(request.headers(), &IDEMPOTENCY_KEY) {
+            Stated::Key(key) if undoes.as_ref() == Some(&key) => Err(Problem::KeyReused),
+            Stated::Key(key) => Ok(Some(Carried { key, undoes })),
+            Stated::None if self.is_required || undoes.is_some() => Err(Problem::KeyMissing),
             Stated::None => Ok(None),
             Stated::Malformed => Err(Problem::KeyMalformed),
         }
     }
 
-    /// Claims the request, or says what its caller gets instead of the handler's answer.
+    /// Claims the request and withdraws what it undoes, or says what its caller gets instead of the handler's answer.
     async fn admit<B, R>(
         &self,
         request: Request<B>,
-        key: &str,
+        carried: &Carried,
     ) -> Result<(Guard, Request<B>), Response<AnswerBody<R>>>
     where
         B: Body + From<Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let body = read_request(body, self.request_bytes).await;
         let body = body.map_err(|unread| {
             problem(match unread {
@@ -153,15 +164,39 @@ impl Shared {
                 Unread::Broken => Problem::BodyBroken,
             })
         })?;
-        let (key, asked) = self.principal.identify(&self.namespace, &parts, key, &body);
-        match self.begin(&key, &asked).await {
-            Ok(Begin::Claimed(guard)) => Ok((guard, Request::from_parts(parts, B::from(body)))),
+        let identified = self.scope.identify(&parts, carried, &body);
+        match self.begin(&identified.key, &identified.asked).await {
+            Ok(Begin::Claimed(guard)) => {
+                if let Some(undone) = &identified.undone {
+                    match self.withdraw(undone).await {
+                        Ok(undoes) => drop(parts.extensions.insert(undoes)),
+                        Err(stop) => {
+                            // If it can't be said now, it is said by the run's expiry.
+                            let _ = guard.free().await;
+                            return Err(problem(stop));
+                        }
+                    }
+                }
+                Ok((guard, Request::from_parts(parts, B::from(body))))
+            }
             Ok(Begin::Finished(kept)) => Err(replay(&kept)),
             Ok(Begin::Running) | Err(BeginError::Contended) => Err(problem(Problem::StillRunning)),
             Err(BeginError::Mismatch) => Err(problem(Problem::KeyReused)),
             Err(BeginError::Withdrawn { effect }) => Err(problem(Problem::Withdrawn(effect))),
             Err(BeginError::Kept(_)) => Err(problem(Problem::RecordUnreadable)),
             Err(BeginError::Commit(_)) => Err(problem(Problem::StoreUnavailable)),
+        }
+    }
+
+    /// Withdraws what a request undoes, and says what was known of it.
+    async fn withdraw(&self, undone: &Key) -> Result<Undoes, Problem> {
+        match self.records.withdraw(&undone.names()).await {
+            Ok(was) => Undoes::of(&was),
+            Err(WithdrawError::Running { .. } | WithdrawError::Contended) => {
+                Err(Problem::UndoneRunning)
+            }
+            Err(WithdrawError::Kept(_)) => Err(Problem::RecordUnreadable),
+            Err(WithdrawError::Commit(_)) => Err(Problem::StoreUnavailable),
         }
     }
 

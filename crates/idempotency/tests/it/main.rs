@@ -17,4 +17,6 @@ mod lost;
 mod process;
 mod run;
 mod undo;
+#[cfg(feature = "http")]
+mod undoes;
 mod withdraw;
