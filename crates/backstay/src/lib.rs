@@ -76,33 +76,21 @@
 #[doc(inline)]
 pub use backstay_call::*;
 
-/// Listeners for `tracing` and `metrics`.
 #[cfg(any(feature = "tracing", feature = "metrics"))]
-pub mod telemetry {
-    #[doc(inline)]
-    pub use backstay_telemetry::*;
-}
+#[doc(inline)]
+pub use backstay_telemetry as telemetry;
 
-/// What carries a key is done once.
 #[cfg(feature = "idempotency")]
-pub mod idempotency {
-    #[doc(inline)]
-    pub use backstay_idempotency::*;
-}
+#[doc(inline)]
+pub use backstay_idempotency as idempotency;
 
-/// Streams and keys, committed together.
 #[cfg(feature = "store")]
-pub mod store {
-    #[doc(inline)]
-    pub use backstay_store::*;
-}
+#[doc(inline)]
+pub use backstay_store as store;
 
-/// Who may act: leases, leader election, and fences.
 #[cfg(feature = "lease")]
-pub mod lease {
-    #[doc(inline)]
-    pub use backstay_lease::*;
-}
+#[doc(inline)]
+pub use backstay_lease as lease;
 
 // The examples of the documents are tests.
 #[cfg(doctest)]

@@ -45,7 +45,7 @@ pub struct Config {
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("{file}: can't be read")]
+    #[error("{file}: can't be read: {source}")]
     Unreadable {
         /// Which file.
         file: String,
@@ -92,11 +92,7 @@ pub enum ConfigError {
 /// As for people: it is what `main` prints.
 impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)?;
-        if let Self::Unreadable { source, .. } = self {
-            write!(f, ": {source}")?;
-        }
-        Ok(())
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,5 +1,7 @@
 //! One protected call: deadline, bulkhead, budgeted retry, hedge, breaker and attempt timeout as one
 //! [`Pipeline`].
+//!
+//! For users of the crate `backstay`, what `backstay_call` has is in `backstay` itself.
 
 #[cfg(feature = "admission")]
 mod admission;

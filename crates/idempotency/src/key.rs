@@ -1,5 +1,6 @@
 use std::fmt;
 
+use backstay_core::Invalid;
 use sha2::{Digest, Sha256};
 
 /// What makes repeats of one request one request, and whose it is.
@@ -16,19 +17,35 @@ use sha2::{Digest, Sha256};
 /// assert_eq!(Key::from("order-7"), Key::new(["order-7"]));
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Key(String);
+pub struct Key {
+    hash: String,
+    /// Of nothing: what nobody has named can't be told apart.
+    is_empty: bool,
+}
 
 impl Key {
-    /// The key of these parts, in this order.
+    /// The key of these parts, in this order. One of no bytes is refused where it is used.
     pub fn new(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
-        Self(hash(&encoded(parts)))
+        let mut is_empty = true;
+        let parts = parts.into_iter().inspect(|part| {
+            is_empty &= part.as_ref().is_empty();
+        });
+        let hash = hash(&encoded(parts));
+        Self { hash, is_empty }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Invalid> {
+        if self.is_empty {
+            return Err(Invalid::new("key", "\"\"", "must not be empty"));
+        }
+        Ok(())
     }
 
     /// The names of its record and of its run in the store.
     pub(crate) fn names(&self) -> Names {
         Names {
-            record: format!("idempotency/record/{}", self.0),
-            run: format!("idempotency/run/{}", self.0),
+            record: format!("idempotency/record/{}", self.hash),
+            run: format!("idempotency/run/{}", self.hash),
         }
     }
 }
@@ -53,7 +70,7 @@ impl From<&Key> for Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({})", self.0)
+        write!(f, "Key({})", self.hash)
     }
 }
 
@@ -134,6 +151,6 @@ mod tests {
         assert_eq!(hash(b"abc"), abc);
         let key = Key::new(["a", ""]);
         let bytes = b"\0\0\0\0\0\0\0\x01a\0\0\0\0\0\0\0\0";
-        assert_eq!(key, Key(hash(bytes)));
+        assert_eq!(key.hash, hash(bytes));
     }
 }

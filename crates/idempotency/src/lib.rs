@@ -8,6 +8,8 @@
 //! - `IdempotencyLayer` (feature `http`): the `Idempotency-Key` header, around a server's handlers.
 //!
 //! An undo [withdraws](Idempotency::withdraw) the key of what it undoes, so that a late repeat of that is refused.
+//!
+//! For users of the crate `backstay`, `backstay_idempotency` is `backstay::idempotency`.
 
 mod canonical;
 mod commit;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use backstay_core::Effect;
+use backstay_core::{Effect, Invalid};
 use backstay_store::{CommitError, Store, Unavailable};
 
 use crate::options::{BuildError, Options, RETRY_AFTER, Volatile};
@@ -105,6 +105,9 @@ pub enum Begun {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BeginError {
+    /// The key is empty.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// The key was used for another request.
     #[error("the key was used for another request")]
     Mismatch,
@@ -162,7 +165,9 @@ impl<S> Idempotency<S> {
         key: impl Into<Key>,
         fingerprint: &Fingerprint,
     ) -> Result<Begun, BeginError> {
-        let names = key.into().names();
+        let key = key.into();
+        key.check()?;
+        let names = key.names();
         Ok(match self.records.begin(&names, fingerprint).await? {
             Begin::Claimed(guard) => Begun::Claimed(guard),
             Begin::Finished(kept) => Begun::Finished(kept),

@@ -15,6 +15,9 @@ const RENEWALS: u32 = 3;
 /// What whoever met a running request is asked to wait. Most work takes less; it is the least that HTTP can say.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// The shortest time after which a run may be taken over.
+const SOONEST: Duration = Duration::from_millis(100);
+
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// How records are kept.
@@ -49,13 +52,14 @@ impl Options {
 
     pub(crate) fn check(&self, store: &Store) -> Result<(), BuildError> {
         within("retention", self.retention, Duration::from_secs(1), LONGEST)?;
-        let shortest = Duration::from_millis(100);
-        within(
-            "take_over_after",
-            self.take_over_after,
-            shortest,
-            self.retention,
-        )?;
+        if !(SOONEST..=self.retention).contains(&self.take_over_after) {
+            let limit = format!(
+                "must be at least {SOONEST:?} and at most the retention, {:?}",
+                self.retention
+            );
+            let value = format!("{:?}", self.take_over_after);
+            return Err(Invalid::new("take_over_after", value, limit).into());
+        }
         let durability = store.capabilities().durability;
         if durability == Durability::None && self.volatile == Volatile::Refused {
             return Err(BuildError::Volatile);

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backstay_core::Effect;
+use backstay_core::{Effect, Invalid};
 use backstay_store::{
     Batch, BatchId, CommitError, CommitWithError, CommittedWith, Expected, Owner, Position,
     Transactional, Unavailable,
@@ -36,6 +36,9 @@ pub struct Done<T> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError<E> {
+    /// The key is empty.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// The key was used for another request.
     #[error("the key was used for another request")]
     Mismatch,
@@ -51,7 +54,9 @@ pub enum RunError<E> {
         /// When to ask again.
         retry_after: Duration,
     },
-    /// The work said no. The key is free.
+    /// The work said no, and [`source`](std::error::Error::source) says why. The key is free.
+    ///
+    /// On SQLite `not authorized` comes of the guard that keeps work from the transaction, settings and the store's tables.
     #[error("the work failed")]
     Work(#[source] E),
     /// The answer can't be written as JSON.
@@ -116,7 +121,7 @@ impl<E> From<E> for Failed<E> {
     }
 }
 
-impl<S: Transactional> Idempotency<S> {
+impl<S> Idempotency<S> {
     /// Runs the work of a key, once: its rows, the record and the answer are one commit.
     ///
     /// Work that returns an error leaves nothing, and the key is free. What the work may do, and how long, is said at
@@ -124,16 +129,16 @@ impl<S: Transactional> Idempotency<S> {
     /// committed.
     ///
     /// ```
-    /// # use backstay_store::sqlite::rusqlite;
     /// use backstay_idempotency::{Fingerprint, Idempotency, Key};
-    /// use backstay_store::SqliteStore;
+    /// use backstay_store::sqlite::rusqlite;
+    /// use backstay_store::{Batch, SqliteStore};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let folder = tempfile::tempdir()?;
     /// let store = SqliteStore::open(folder.path().join("orders.db")).await?;
-    /// # let table = "CREATE TABLE orders (item TEXT)";
-    /// # store.commit_with(backstay_store::Batch::new(), |rows| rows.execute_batch(table)).await?;
+    /// let table = "CREATE TABLE IF NOT EXISTS orders (item TEXT)";
+    /// store.commit_with(Batch::new(), move |rows| rows.execute_batch(table)).await?;
     /// let once = Idempotency::new(store)?;
     ///
     /// let request = ("alice", "tea");
@@ -151,6 +156,10 @@ impl<S: Transactional> Idempotency<S> {
     /// # }
     /// ```
     ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time enabled.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves it open whether the work is committed; the next call with the key says.
@@ -161,10 +170,13 @@ impl<S: Transactional> Idempotency<S> {
         work: impl for<'t> Fn(&'t S::Rows<'t>) -> S::Worked<'t, T, E> + Send + Sync + 'static,
     ) -> Result<Done<T>, RunError<E>>
     where
+        S: Transactional,
         T: Serialize + DeserializeOwned + Send + 'static,
         E: Send + 'static,
     {
-        let names = key.into().names();
+        let key = key.into();
+        key.check()?;
+        let names = key.names();
         self.run_undoing(None, &names, fingerprint, move |rows, _| work(rows))
             .await
     }
@@ -178,6 +190,7 @@ impl<S: Transactional> Idempotency<S> {
         work: impl for<'t> Fn(&'t S::Rows<'t>, Withdrawn) -> S::Worked<'t, T, E> + Send + Sync + 'static,
     ) -> Result<Done<T>, RunError<E>>
     where
+        S: Transactional,
         T: Serialize + DeserializeOwned + Send + 'static,
         E: Send + 'static,
     {
@@ -230,7 +243,9 @@ impl<S: Transactional> Idempotency<S> {
         }
         Err(RunError::Contended)
     }
+}
 
+impl<S: Transactional> Idempotency<S> {
     /// Commits, again under the same id while it is not known whether it was.
     async fn settled<T, E, W>(
         &self,

@@ -85,6 +85,7 @@ impl<S: Transactional> Undoing<'_, S> {
         E: Send + 'static,
     {
         let key = key.into();
+        key.check()?;
         if key == self.undone {
             return Err(RunError::Mismatch);
         }

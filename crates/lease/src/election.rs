@@ -213,7 +213,8 @@ impl Election {
     /// Does work each time it leads, until the work returns.
     ///
     /// When it leads no more the work is dropped, as in [`Leadership::run`], and made anew in the next term. When the work
-    /// returns, the lease is given back.
+    /// returns, the lease is given back. A second `run` of the same candidate waits, as a second
+    /// [`campaign`](Self::campaign) does.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -235,6 +236,10 @@ impl Election {
     ///
     /// [`Resigned`] once it was told to. While the lease's home can't be reached it goes on asking.
     ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time enabled.
+    ///
     /// # Cancel safety
     ///
     /// Dropping it drops the work; the lease is then given back by a task of its own, which [`resign`](Self::resign) waits for.
@@ -254,9 +259,16 @@ impl Election {
 
     /// Waits until it leads.
     ///
+    /// A candidate leads one term at a time: while one lasts, the next `campaign` or `run` waits for its end, as it would for
+    /// another candidate's.
+    ///
     /// # Errors
     ///
     /// [`Resigned`] once it was told to. While the lease's home can't be reached it goes on asking.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time enabled.
     ///
     /// # Cancel safety
     ///

@@ -37,7 +37,9 @@ pub enum Event {
         /// Why.
         reason: StepDown,
     },
-    /// Its work has not stopped and the lease is over: somebody else may lead.
+    /// Its work had not stopped when the lease was over: somebody else may lead.
+    ///
+    /// It is told when it is noticed: where the work blocks the runtime's only thread, after the work.
     Overran {
         /// Its token.
         token: u64,

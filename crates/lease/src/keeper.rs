@@ -90,7 +90,9 @@ async fn renew(term: &Term, leases: &dyn Leases, asked: Moment) -> StepDown {
 async fn give_back(term: &Term, leases: &dyn Leases, reason: StepDown) -> bool {
     let clock = &*term.clock;
     let valid_until = term.state().span.valid_until;
-    if by(clock, valid_until, term.idle()).await.is_none() {
+    let is_idle = by(clock, valid_until, term.idle()).await.is_some();
+    // Work that blocks the only thread keeps this from looking until it has ended.
+    if !is_idle || term.worked_until(valid_until) {
         let token = term.lease.token;
         term.listener.hear(&Event::Overran { token });
         return false;

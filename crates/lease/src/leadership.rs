@@ -76,7 +76,8 @@ impl Leadership {
     /// under a clone of its own.
     ///
     /// The lease is kept until all such work has stopped. Work that blocks its thread can't be stopped: then the lease
-    /// lapses, or the process is [aborted](crate::ElectionBuilder::abort_if_stuck).
+    /// lapses, or the process is [aborted](crate::ElectionBuilder::abort_if_stuck). If it then returns without another
+    /// `.await`, its output is returned: [`Overran`](crate::Event::Overran) says that it came too late.
     ///
     /// # Errors
     ///

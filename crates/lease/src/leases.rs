@@ -14,6 +14,9 @@ pub type Pending<'a, T> = BoxFuture<'a, Result<T, Unavailable>>;
 ///
 /// [`Store`](backstay_store::Store) is one. Dropping a returned future does not take back what it asked for: it may
 /// still happen.
+#[diagnostic::on_unimplemented(
+    note = "`SqliteStore` and `PostgresStore` lend leases by their `store()`, `MemoryStore` by its `into_store()`"
+)]
 pub trait Leases: fmt::Debug + Send + Sync + 'static {
     /// What this home can't do of what is wanted.
     fn check(&self, name: &str, ttl: Duration) -> Result<(), Invalid>;

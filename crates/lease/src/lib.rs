@@ -6,6 +6,8 @@
 //! [`fence`](Leadership::fence) of the term, and the place where it lands refuses an older one. What holds is **at most one
 //! effective writer**, by fencing.
 //!
+//! For users of the crate `backstay`, `backstay_lease` is `backstay::lease`.
+//!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! use backstay_lease::Election;

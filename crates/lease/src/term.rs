@@ -18,8 +18,16 @@ pub(crate) struct Term {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) listener: Listener,
     state: watch::Sender<State>,
-    /// How much work there is.
-    scopes: watch::Sender<usize>,
+    work: watch::Sender<Work>,
+}
+
+/// The work of a term.
+#[derive(Clone, Copy, Debug, Default)]
+struct Work {
+    /// How much there is.
+    scopes: usize,
+    /// When the last of what there was ended.
+    ended: Moment,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +73,7 @@ impl Term {
             clock,
             listener,
             state: watch::Sender::new(State { phase, span }),
-            scopes: watch::Sender::new(0),
+            work: watch::Sender::new(Work::default()),
         }
     }
 
@@ -154,31 +162,42 @@ impl Term {
     /// Begins work, unless the term has ended.
     pub(crate) fn enter(&self) -> Result<Scope<'_>, StepDown> {
         // Counted before it looks: whoever ends the term after that look finds it.
-        self.scopes.send_modify(|scopes| *scopes += 1);
-        let scope = Scope(self);
+        self.work.send_modify(|work| work.scopes += 1);
         match self.has_ended() {
-            Some(reason) => Err(reason),
-            None => Ok(scope),
+            Some(reason) => {
+                self.work.send_modify(|work| work.scopes -= 1);
+                Err(reason)
+            }
+            None => Ok(Scope(self)),
         }
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        *self.scopes.borrow() > 0
+        self.work.borrow().scopes > 0
+    }
+
+    /// Whether work has ended at this moment or later.
+    pub(crate) fn worked_until(&self, at: Moment) -> bool {
+        self.work.borrow().ended >= at
     }
 
     /// Waits until all work has stopped.
     pub(crate) async fn idle(&self) {
         // The sender is in `self`.
         let _ = self
-            .scopes
+            .work
             .subscribe()
-            .wait_for(|scopes| *scopes == 0)
+            .wait_for(|work| work.scopes == 0)
             .await;
     }
 }
 
 impl Drop for Scope<'_> {
     fn drop(&mut self) {
-        self.0.scopes.send_modify(|scopes| *scopes -= 1);
+        let now = self.0.clock.now();
+        self.0.work.send_modify(|work| {
+            work.scopes -= 1;
+            work.ended = Ord::max(work.ended, now);
+        });
     }
 }

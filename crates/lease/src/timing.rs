@@ -37,12 +37,15 @@ impl Timing {
 
     /// Refuses times under which two could lead at once, or one lost answer would end a term.
     pub(crate) fn check(&self) -> Result<(), Invalid> {
-        within("ttl", self.ttl, SHORTEST, LONGEST)?;
+        if !(SHORTEST..=LONGEST).contains(&self.ttl) {
+            let limit = format!("must be in {SHORTEST:?}..={LONGEST:?}");
+            return Err(Invalid::new("ttl", format!("{:?}", self.ttl), limit));
+        }
         let short = Duration::from_millis(1);
-        within("renew_every", self.renew_every, short, self.ttl)?;
-        within("request_timeout", self.request_timeout, short, self.ttl)?;
-        within("drain", self.drain, short, self.ttl)?;
-        within("margin", self.margin, LEAST_MARGIN, self.ttl)?;
+        self.within_ttl("renew_every", self.renew_every, short)?;
+        self.within_ttl("request_timeout", self.request_timeout, short)?;
+        self.within_ttl("drain", self.drain, short)?;
+        self.within_ttl("margin", self.margin, LEAST_MARGIN)?;
         if !(0.0..=MOST_DRIFT).contains(&self.drift) {
             let limit = format!("must be in 0..={MOST_DRIFT}");
             return Err(Invalid::new("drift", self.drift, limit));
@@ -51,15 +54,50 @@ impl Timing {
         let there = self.held_for();
         if needed > there {
             let limit = format!(
-                "must leave room for a late renewal ({:?}), two requests ({:?} each) and drain ({:?}), \
-                 {needed:?} together: less drift and margin it leaves {there:?}",
-                self.latest_renewal(),
+                "must leave room: a late renewal ({:?}), two requests ({:?} each) and drain ({:?}) are {:?} together, \
+                 and of a ttl of {:?} drift and margin leave {:?}",
+                shown(self.latest_renewal()),
                 self.request_timeout,
                 self.drain,
+                // Not equal where they differ by less than is shown.
+                whole_millis(needed + Duration::from_nanos(999_999)),
+                self.ttl,
+                whole_millis(there),
             );
-            return Err(Invalid::new("ttl", format!("{:?}", self.ttl), limit));
+            let (field, value) = self.too_much();
+            return Err(Invalid::new(field, format!("{value:?}"), limit));
         }
         Ok(())
+    }
+
+    /// What was set to more than follows from the time to live, by the most; else that time.
+    fn too_much(&self) -> (&'static str, Duration) {
+        let usual = Self::of(self.ttl);
+        [
+            ("renew_every", self.renew_every, usual.renew_every),
+            (
+                "request_timeout",
+                self.request_timeout,
+                usual.request_timeout,
+            ),
+            ("drain", self.drain, usual.drain),
+            ("margin", self.margin, usual.margin),
+        ]
+        .into_iter()
+        .filter(|(_, given, usual)| given > usual)
+        .max_by_key(|(_, given, usual)| given.saturating_sub(*usual))
+        .map_or(("ttl", self.ttl), |(field, given, _)| (field, given))
+    }
+
+    fn within_ttl(&self, field: &str, value: Duration, least: Duration) -> Result<(), Invalid> {
+        if (least..=self.ttl).contains(&value) {
+            return Ok(());
+        }
+        let limit = format!(
+            "must be at least {least:?} and at most the ttl, {:?}",
+            self.ttl
+        );
+        Err(Invalid::new(field, format!("{value:?}"), limit))
     }
 
     /// From before it was asked for until the holder takes it for over, however the two clocks differ.
@@ -114,12 +152,13 @@ fn between(least: Duration, most: Duration, random: f64) -> Duration {
     least + most.saturating_sub(least).mul_f64(random)
 }
 
-fn within(field: &str, value: Duration, least: Duration, most: Duration) -> Result<(), Invalid> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    let limit = format!("must be in {least:?}..={most:?}");
-    Err(Invalid::new(field, format!("{value:?}"), limit))
+/// A time for people, to the nearest millisecond.
+fn shown(time: Duration) -> Duration {
+    whole_millis(time + Duration::from_micros(500))
+}
+
+fn whole_millis(time: Duration) -> Duration {
+    Duration::new(time.as_secs(), time.subsec_millis() * 1_000_000)
 }
 
 /// How long a holder may act, by its own clock.
@@ -178,8 +217,11 @@ impl fmt::Display for Explanation {
             drift,
             ..
         } = self.timing;
-        let (name, held) = (&self.name, self.timing.held_for());
-        let (stops, late) = (self.stops_after(), self.timing.latest_renewal());
+        let (name, held) = (&self.name, shown(self.timing.held_for()));
+        let (stops, late) = (
+            shown(self.stops_after()),
+            shown(self.timing.latest_renewal()),
+        );
         let percent = drift * 100.0;
         writeln!(
             f,
@@ -198,8 +240,8 @@ impl fmt::Display for Explanation {
         write!(
             f,
             "worst-case failover: {:?} where the home tells how long a lease is held, else {:?}",
-            self.failover(),
-            self.failover_by_looking()
+            shown(self.failover()),
+            shown(self.failover_by_looking())
         )
     }
 }
@@ -289,14 +331,14 @@ mod tests {
                 renew_every: hour,
                 ..good
             }),
-            "renew_every = 3600s: must be in 1ms..=3s"
+            "renew_every = 3600s: must be at least 1ms and at most the ttl, 3s"
         );
         assert_eq!(
             refused(Timing {
                 margin: Duration::ZERO,
                 ..good
             }),
-            "margin = 0ns: must be in 2ms..=3s"
+            "margin = 0ns: must be at least 2ms and at most the ttl, 3s"
         );
         assert_eq!(
             refused(Timing {
@@ -305,14 +347,22 @@ mod tests {
             }),
             "drift = NaN: must be in 0..=0.1"
         );
-        let refused = refused(Timing {
-            renew_every: Duration::from_secs(2),
-            ..good
-        });
-        assert!(
-            refused.starts_with("ttl = 3s: must leave room for a late renewal (2.2s)"),
-            "{refused}"
+        assert_eq!(
+            refused(Timing {
+                renew_every: Duration::from_secs(2),
+                drain: Duration::from_millis(301),
+                ..good
+            }),
+            "renew_every = 2s: must leave room: a late renewal (2.2s), two requests (600ms each) and drain (301ms) are \
+             3.701s together, and of a ttl of 3s drift and margin leave 2.939s"
         );
+        // More drift and no more than usual of the rest.
+        let refused = refused(Timing {
+            request_timeout: Duration::from_millis(31),
+            drift: 0.1,
+            ..Timing::of(Duration::from_millis(100))
+        });
+        assert!(refused.starts_with("request_timeout = 31ms"), "{refused}");
     }
 
     #[test]
@@ -326,6 +376,8 @@ mod tests {
             "lease \"sweeper\": lasts 10s",
             "no overlap",
             "one lost answer",
+            "has stopped its work after 8.8s",
+            "gives up at 9.8s",
             "failover: 14.6s",
         ] {
             assert!(text.contains(part), "{part} is not in: {text}");

@@ -78,7 +78,7 @@ pub enum CommitError {
 #[non_exhaustive]
 pub enum Conflict {
     /// The stream is at another version.
-    #[error("stream {stream:?} is at version {actual}, not as expected: {expected:?}")]
+    #[error("stream {stream:?} is {}", instead("version", (*actual != Version::START).then_some(actual), expected))]
     Stream {
         /// Its name.
         stream: String,
@@ -88,7 +88,7 @@ pub enum Conflict {
         actual: Version,
     },
     /// The key has another revision or none, or one where none was expected.
-    #[error("key {key:?} is not as expected: {expected:?}, its revision is {actual:?}")]
+    #[error("key {key:?} is {}", instead("revision", actual.as_ref(), expected))]
     Key {
         /// Its name.
         key: String,
@@ -97,6 +97,16 @@ pub enum Conflict {
         /// Its revision; none if it is absent.
         actual: Option<Position>,
     },
+}
+
+/// Where something is, and where it should have been.
+fn instead<N: fmt::Display>(unit: &str, actual: Option<&N>, expected: &Expected<N>) -> String {
+    match (actual, expected) {
+        (Some(actual), Expected::Exactly(wanted)) => format!("at {unit} {actual}, not {wanted}"),
+        (Some(actual), _) => format!("at {unit} {actual}, not absent"),
+        (None, Expected::Exactly(wanted)) => format!("absent, not at {unit} {wanted}"),
+        (None, _) => "absent".to_owned(),
+    }
 }
 
 impl Conflict {
@@ -227,5 +237,37 @@ impl Error for Unavailable {
         self.source
             .as_deref()
             .map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// STO-1: a conflict says where things are and where they were expected.
+    #[test]
+    fn a_conflict_says_where_things_are() {
+        let stream = |expected, actual| {
+            let conflict = Conflict::with_stream("order-7", expected, Version::new(actual));
+            conflict.expect_err("it is elsewhere").to_string()
+        };
+        let five = Expected::Exactly(Version::new(5));
+        assert_eq!(
+            stream(five, 1),
+            r#"stream "order-7" is at version 1, not 5"#
+        );
+        assert_eq!(
+            stream(five, 0),
+            r#"stream "order-7" is absent, not at version 5"#
+        );
+        let absent = stream(Expected::Absent, 1);
+        assert_eq!(absent, r#"stream "order-7" is at version 1, not absent"#);
+        let key = |actual: Option<u64>| {
+            let expected = Expected::Exactly(Position::new(99));
+            let conflict = Conflict::with_key("k", expected, actual.map(Position::new));
+            conflict.expect_err("it is elsewhere").to_string()
+        };
+        assert_eq!(key(Some(2)), r#"key "k" is at revision 2, not 99"#);
+        assert_eq!(key(None), r#"key "k" is absent, not at revision 99"#);
     }
 }

@@ -21,6 +21,8 @@
 //! # }).unwrap();
 //! ```
 //!
+//! For users of the crate `backstay`, `backstay_store` is `backstay::store`.
+//!
 //! [`SqliteStore`] keeps it in a file, `PostgresStore` (feature `postgres`) on a server. [`MemoryStore`] keeps it nowhere: for tests and simulations.
 
 mod backend;
@@ -57,9 +59,9 @@ pub use limits::Limits;
 pub use memory::MemoryStore;
 pub use position::{Position, Version};
 #[cfg(feature = "postgres")]
-pub use postgres::PostgresStore;
+pub use postgres::{ConnectError, PostgresOptions, PostgresStore};
 #[cfg(feature = "sqlite")]
-pub use sqlite::SqliteStore;
+pub use sqlite::{BackUpError, OpenError, SqliteOptions, SqliteStore};
 pub use store::Store;
 pub use tail::{Tail, Watch, WatchError};
 pub use transactional::Transactional;

@@ -64,33 +64,40 @@ impl Limits {
                 Change::Append { stream, append } => {
                     self.check_name("stream", stream)?;
                     if append.events.is_empty() {
-                        return Err(Invalid::new("append", "no event", "must have one or more"));
+                        let field = format!("append to stream {stream:?}");
+                        return Err(Invalid::new(field, "no event", "must have one or more"));
                     }
                     if let Expected::Exactly(version) = append.expected {
-                        check_number("expected version", version.get())?;
+                        check_number("expected version", version.get())
+                            .map_err(|invalid| of(invalid, "stream", stream))?;
                     }
                     for event in &append.events {
                         self.check_name("event.kind", &event.kind)?;
-                        bytes += self.check_value("event.data", event.data.len())?;
-                        bytes += self.check_value("event.metadata", event.metadata.len())?;
+                        let of = |part| format!("{part} of {:?} for stream {stream:?}", event.kind);
+                        bytes += self.check_value(|| of("data"), event.data.len())?;
+                        bytes += self.check_value(|| of("metadata"), event.metadata.len())?;
                     }
                     changes += append.events.len();
                 }
                 Change::Put { key, put } => {
                     self.check_name("key", key)?;
-                    bytes += self.check_value("value", put.value.len())?;
+                    bytes +=
+                        self.check_value(|| format!("value of key {key:?}"), put.value.len())?;
                     if let Some(time) = put.expires_after {
-                        check_time("expires_after", time)?;
+                        check_time("expires_after", time)
+                            .map_err(|invalid| of(invalid, "key", key))?;
                     }
                     if let Expected::Exactly(revision) = put.expected {
-                        check_number("expected revision", revision.get())?;
+                        check_number("expected revision", revision.get())
+                            .map_err(|invalid| of(invalid, "key", key))?;
                     }
                     changes += 1;
                 }
                 Change::Delete { key, expected } | Change::Expect { key, expected } => {
                     self.check_name("key", key)?;
                     if let Expected::Exactly(revision) = expected {
-                        check_number("expected revision", revision.get())?;
+                        check_number("expected revision", revision.get())
+                            .map_err(|invalid| of(invalid, "key", key))?;
                     }
                     changes += 1;
                 }
@@ -100,15 +107,22 @@ impl Limits {
             self.check_name("fence.name", &fence.name)?;
             check_number("fence.token", fence.token)?;
         }
-        at_most("batch, changes", changes, self.changes)?;
-        at_most("batch, bytes", bytes, self.batch_bytes)
+        if changes > self.changes {
+            let limit = at_most(self.changes, "changes");
+            return Err(Invalid::new("batch, changes", changes, limit));
+        }
+        if bytes > self.batch_bytes {
+            let limit = at_most(self.batch_bytes, "batch_bytes");
+            return Err(Invalid::new("batch, bytes", bytes, limit));
+        }
+        Ok(())
     }
 
     /// Names are text without control characters, so that they can be shown and compared anywhere.
     pub(crate) fn check_name(&self, field: &str, name: &str) -> Result<(), Invalid> {
         let limit = || {
             format!(
-                "must be 1 to {} bytes without control characters",
+                "must be 1 to {} bytes (limits.name_bytes) without control characters",
                 self.name_bytes
             )
         };
@@ -120,8 +134,11 @@ impl Limits {
         Ok(())
     }
 
-    fn check_value(&self, field: &str, bytes: usize) -> Result<usize, Invalid> {
-        at_most(&format!("{field}, bytes"), bytes, self.value_bytes)?;
+    fn check_value(&self, item: impl Fn() -> String, bytes: usize) -> Result<usize, Invalid> {
+        if bytes > self.value_bytes {
+            let limit = at_most(self.value_bytes, "value_bytes");
+            return Err(Invalid::new(format!("{}, bytes", item()), bytes, limit));
+        }
         Ok(bytes)
     }
 }
@@ -146,13 +163,12 @@ fn check_number(field: &str, number: u64) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn at_most(field: &str, value: usize, most: usize) -> Result<(), Invalid> {
-    if value > most {
-        return Err(Invalid::new(
-            field,
-            value,
-            format!("must be at most {most}"),
-        ));
-    }
-    Ok(())
+/// Says of which stream or key.
+fn of(mut invalid: Invalid, what: &str, name: &str) -> Invalid {
+    invalid.field = format!("{} of {what} {name:?}", invalid.field);
+    invalid
+}
+
+fn at_most(most: usize, option: &str) -> String {
+    format!("must be at most {most} (limits.{option})")
 }

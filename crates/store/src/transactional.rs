@@ -4,6 +4,9 @@ use crate::{Batch, BatchId, CommitWithError, CommittedWith, Store};
 ///
 /// For crates that build on a store and do not name its backend. Its users call `commit_with` and `commit_from` of
 /// [`SqliteStore`](crate::SqliteStore) and `PostgresStore`, which say what work may do and how long it may take.
+#[diagnostic::on_unimplemented(
+    note = "`SqliteStore` and `PostgresStore` are such stores; a `Store` names no database whose rows it could commit"
+)]
 pub trait Transactional: Clone + Send + Sync + 'static {
     /// The transaction that work is given.
     type Rows<'t>;

@@ -17,7 +17,9 @@ pub enum CommitWithError<E> {
     /// The batch could not be.
     #[error(transparent)]
     Commit(CommitError),
-    /// The work said no.
+    /// The work said no, and [`source`](std::error::Error::source) says why.
+    ///
+    /// On SQLite `not authorized` comes of the guard that keeps work from the transaction, settings and the store's tables.
     #[error("the work failed")]
     Work(#[source] E),
     /// The work took more time than it may.

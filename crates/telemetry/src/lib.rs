@@ -11,6 +11,8 @@
     doc = "- [`MetricsListener`]: counters, histograms and one gauge."
 )]
 //!
+//! For users of the crate `backstay`, `backstay_telemetry` is `backstay::telemetry`.
+//!
 //! `docs/telemetry.md` lists every event with its fields and every metric with its labels.
 
 #[cfg(any(feature = "tracing", feature = "metrics"))]

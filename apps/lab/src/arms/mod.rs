@@ -65,6 +65,10 @@ pub(crate) const BACKSTAY_EVERYTHING: &str = "backstay-everything";
 pub(crate) const BUDGET_ONLY: &str = "budget-only";
 /// The arm that must fail, or the fault was too weak to prove anything.
 pub(crate) const ARTICLE_RETRY: &str = "article-retry";
+/// The arms whose breaker lets one call through at a time.
+pub(crate) const ONE_BY_ONE: [&str; 2] = [ARTICLE_BREAKER, ARTICLE_ALL];
+const ARTICLE_BREAKER: &str = "article-breaker";
+const ARTICLE_ALL: &str = "article-all";
 /// The arm without any protection but a timeout.
 pub(crate) const NONE: &str = "none";
 /// The same, before the server that the protected arms have.

@@ -17,7 +17,7 @@ use crate::cli::Overload;
 use crate::engine::measure::RECOVERED_WINDOW;
 use crate::engine::plan::Plan;
 use crate::engine::running::Conditions;
-use crate::engine::server::Fault;
+use crate::engine::server::{Fault, SERVICE_MEAN, SLOTS};
 use crate::engine::{capacity, limits, load};
 use crate::report::folder::Folder;
 use crate::report::terminal::say;
@@ -74,7 +74,11 @@ pub(crate) async fn run_and_report(settings: &Overload) -> anyhow::Result<Verdic
     let folder = Folder::prepare(&settings.common.out, NAME)?;
     limits::make_room_for(settings.arms.0.len(), settings.common.load)?;
     let _metrics = served(&settings.common).await?;
-    say(&format!("{NAME}: {ABOUT}\n{}\n", announce(&rules())));
+    say(&format!(
+        "{NAME}: {ABOUT}\n{}\n{}\n",
+        outline(settings, &PHASES),
+        announce(&rules())
+    ));
     let report = run(settings, PHASES, interrupted()).await?;
     publish(&folder, &report)
 }
@@ -131,6 +135,18 @@ async fn run(
         ran.ending,
         headline,
     ))
+}
+
+/// What is simulated, and how long it takes.
+fn outline(settings: &Overload, phases: &Phases) -> String {
+    let plan = phases.plan(Duration::from_secs(settings.seconds));
+    let takes = 2 * phases.calibration + plan.end;
+    format!(
+        "Each arm is a client and a server of its own in this process, with real sockets between them; a server has {SLOTS} \
+         slots, and a call takes one for {} ms on average, longer during the fault. The run takes about {} s.",
+        SERVICE_MEAN.as_millis(),
+        takes.as_secs()
+    )
 }
 
 /// What the run is judged by, in the order in which it is told.

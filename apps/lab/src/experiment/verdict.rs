@@ -111,20 +111,14 @@ impl Check {
     }
 }
 
-/// The rules as the user reads them before the run.
+/// The promises as the user reads them before the run; the conditions are told when it has ended.
 pub(crate) fn announce<M>(rules: &[Rule<M>]) -> String {
-    let of = |kind| {
-        let texts: Vec<_> = rules
-            .iter()
-            .filter(|rule| rule.kind == kind)
-            .map(|rule| rule.text.as_str())
-            .collect();
-        texts.join("; ")
-    };
+    let of = |kind| rules.iter().filter(move |rule| rule.kind == kind);
+    let promises: Vec<_> = of(Kind::Promise).map(|rule| rule.text.as_str()).collect();
     format!(
-        "PASS if {}.\nINVALID unless {}.",
-        of(Kind::Promise),
-        of(Kind::Validity)
+        "PASS if {}.\nINVALID if a condition does not hold; the end lists all {} of them.",
+        promises.join("; "),
+        of(Kind::Validity).count()
     )
 }
 
@@ -218,6 +212,19 @@ mod tests {
                 (Verdict::Invalid, vec!["validity: badly".to_owned()])
             );
         }
+    }
+
+    #[test]
+    fn conditions_are_counted_before_the_run() {
+        let rules = [
+            promise("this".to_owned(), |_: &Measured| None),
+            promise("that".to_owned(), |_| None),
+            validity("it rains".to_owned(), |_| None),
+        ];
+        assert_eq!(
+            announce(&rules),
+            "PASS if this; that.\nINVALID if a condition does not hold; the end lists all 1 of them."
+        );
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes the folder and proves that the reports will fit.
     pub(crate) fn prepare(out: &Path, experiment: &str) -> Result<Self, Unwritable> {
-        let path = out.join(experiment);
+        let relative = out.join(experiment);
+        let path = std::path::absolute(&relative).unwrap_or(relative);
         let try_it = || {
             fs::create_dir_all(&path)?;
             let probe = path.join("report.part");

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::arms::ONE_BY_ONE;
+
 use super::{ArmReport, Measured, Page, Report, Results};
 
 const COLUMNS: [&str; 11] = [
@@ -67,6 +69,14 @@ impl Results for Measured {
              p50 .. p99.9: ms, of all offered calls; \"lost\" where it falls on a call without an \
              answer.\n",
         );
+        if self.arms.iter().any(|arm| ONE_BY_ONE.contains(&arm.name)) {
+            let _ = writeln!(
+                text,
+                "{}: the breaker holds its mutex across the call, so calls go one by one, 50 a second at most; \
+                 at more load the queue grows until no answer is in time (docs/breaker.md).",
+                ONE_BY_ONE.join(", ")
+            );
+        }
         (line, text)
     }
 }

@@ -126,8 +126,8 @@ impl IdempotencyLayerBuilder {
         self
     }
 
-    /// The methods whose requests are looked at; all others pass. Default: POST and PATCH, which HTTP does not call
-    /// idempotent.
+    /// The methods whose requests are looked at, one or more; all others pass. Default: POST and PATCH, which HTTP does
+    /// not call idempotent.
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
         self.methods = methods.into_iter().collect();
         self
@@ -212,6 +212,10 @@ impl IdempotencyLayerBuilder {
                 let limit = format!("must be in 1..={LARGEST}");
                 return Err(Invalid::new(field, bytes, limit).into());
             }
+        }
+        if self.methods.is_empty() {
+            let limit = "must name one or more: with none every request passes";
+            return Err(Invalid::new("methods", "none", limit).into());
         }
         let records = self.records.build()?.records;
         let value_bytes = records.store.limits().value_bytes;

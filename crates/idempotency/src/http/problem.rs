@@ -44,7 +44,8 @@ impl Problem {
             Self::KeyMalformed => (
                 400,
                 "key-malformed",
-                "the Idempotency-Key header must be one string of 1 to 255 printable ASCII characters",
+                "there must be one Idempotency-Key header with one string of 1 to 255 printable ASCII characters, \
+                 in double quotes if it has a space, comma, semicolon, quote or backslash",
                 "not-executed",
             ),
             Self::BodyTooLarge => (

@@ -181,6 +181,7 @@ impl Shared {
             }
             Ok(Begin::Finished(kept)) => Err(replay(&kept)),
             Ok(Begin::Running) | Err(BeginError::Contended) => Err(problem(Problem::StillRunning)),
+            Err(BeginError::Invalid(_)) => Err(problem(Problem::KeyMalformed)),
             Err(BeginError::Mismatch) => Err(problem(Problem::KeyReused)),
             Err(BeginError::Withdrawn { effect }) => Err(problem(Problem::Withdrawn(effect))),
             Err(BeginError::Kept(_)) => Err(problem(Problem::RecordUnreadable)),

@@ -339,6 +339,17 @@ async fn only_hashes_are_kept() {
     }
 }
 
+/// IDE-1: an empty key is refused: who sends none would be one with all others who do.
+#[tokio::test]
+async fn an_empty_key_is_refused() {
+    let once = once(&Ground::memory().store);
+    for key in [Key::from(""), Key::new(["", ""]), Key::new([""; 0])] {
+        let refused = once.begin(key, &asked()).await.unwrap_err();
+        assert!(matches!(refused, BeginError::Invalid(_)), "{refused}");
+        assert_eq!(refused.to_string(), "key = \"\": must not be empty");
+    }
+}
+
 /// IDE-3: a store that forgets is refused unless asked for; options out of range are named.
 #[tokio::test]
 async fn a_store_that_forgets_is_refused() {
@@ -355,7 +366,7 @@ async fn a_store_that_forgets_is_refused() {
                 .retention(A_MINUTE)
                 .take_over_after(2 * A_MINUTE)
                 .build(),
-            "take_over_after",
+            "take_over_after = 120s: must be at least 100ms and at most the retention, 60s",
         ),
         (
             builder().take_over_after(Duration::ZERO).build(),

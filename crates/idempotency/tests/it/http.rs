@@ -559,6 +559,7 @@ fn options_are_checked() {
         (layer(&store).answer_bytes(65 << 20), "answer_bytes"),
         (layer(&store).answer_bytes(1 << 20), "value_bytes"),
         (layer(&store).wait(Duration::from_secs(3_601)), "wait"),
+        (layer(&store).methods([]), "methods = none"),
     ] {
         let error = layer.build().unwrap_err();
         assert!(error.to_string().contains(field), "{error}");

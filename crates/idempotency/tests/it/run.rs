@@ -69,6 +69,18 @@ async fn rows_and_answer_are_one_commit() {
     assert_eq!(shop.orders().await, 1);
 }
 
+/// IDE-1: an empty key is refused before the work.
+#[tokio::test]
+async fn an_empty_key_is_refused() {
+    let once = Shop::open().await.once;
+    let asked = Fingerprint::of_bytes("tea");
+    let run = once.run("", &asked, |_| -> Result<(), rusqlite::Error> {
+        panic!("it ran")
+    });
+    let refused = run.await.unwrap_err();
+    assert_eq!(refused.to_string(), "key = \"\": must not be empty");
+}
+
 /// IDE-1, IDE-3: two hundred at once place one order, and all hear of the same one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_at_once_place_one_order() {

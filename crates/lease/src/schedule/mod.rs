@@ -166,6 +166,10 @@ impl Schedule {
     ///
     /// Where the store refuses the fence the term ends, as if the lease were lost.
     ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time enabled.
+    ///
     /// # Cancel safety
     ///
     /// Dropping it drops the work. Firings that had begun are then interrupted: see [`Job::repeat_interrupted`].

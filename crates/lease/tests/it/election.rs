@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use backstay_lease::conformance::{Fate, Faulty};
-use backstay_lease::{Election, ElectionBuilder, Event, Leases};
+use backstay_lease::{BootClock, Clock, Election, ElectionBuilder, Event, Leases, Moment};
 use backstay_store::{Limits, MemoryStore, Store};
-use futures_util::future::pending;
+use futures_util::future::{BoxFuture, pending};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
@@ -83,6 +83,48 @@ async fn resigning_ends_with_the_lease() {
         .await
         .expect("the lease is over");
     assert!(work.await.is_err());
+}
+
+/// A clock that jumps ahead while work blocks the thread.
+#[derive(Clone, Debug, Default)]
+struct Jumps(Arc<AtomicBool>);
+
+impl Clock for Jumps {
+    fn now(&self) -> Moment {
+        let ahead = if self.0.load(SeqCst) {
+            TTL
+        } else {
+            Duration::ZERO
+        };
+        BootClock.now().plus(ahead)
+    }
+
+    fn sleep_until(&self, at: Moment) -> BoxFuture<'static, ()> {
+        BootClock.sleep_until(at)
+    }
+}
+
+/// LEA-3: work that blocks the only thread past the lease is told to have overrun, and work that ends in time is not.
+#[tokio::test(flavor = "current_thread")]
+async fn work_that_blocks_the_only_thread_overruns() {
+    for blocks in [false, true] {
+        let overran = Arc::new(AtomicBool::new(false));
+        let (clock, told) = (Jumps::default(), overran.clone());
+        let hear = move |event: &Event| {
+            if matches!(event, Event::Overran { .. }) {
+                told.store(true, SeqCst);
+            }
+        };
+        let builder = builder(memory()).clock(clock.clone()).on_event(hear);
+        let election = builder.build().expect("good times");
+        let leads = election.campaign().await.expect("it has not resigned");
+        let done = leads.run(async { clock.0.store(blocks, SeqCst) }).await;
+        assert_eq!(done, Ok(()), "nothing could stop it");
+        // What is not begun does not overrun.
+        assert_eq!(leads.run(async {}).await.is_err(), blocks);
+        timeout(CAP, leads.release()).await.expect("it is over");
+        assert_eq!(overran.load(SeqCst), blocks);
+    }
 }
 
 /// LEA-5: a name that the store would refuse each time is refused at once.

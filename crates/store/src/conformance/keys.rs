@@ -106,7 +106,7 @@ pub async fn a_key_that_is_not_changed_can_be_a_condition(subject: &dyn Subject)
     let huge = Batch::new().expecting("key", Position::new(u64::MAX));
     let refused = store.commit(huge).await;
     assert!(
-        matches!(&refused, Err(CommitError::Invalid(invalid)) if invalid.field == "expected revision"),
+        matches!(&refused, Err(CommitError::Invalid(invalid)) if invalid.field == r#"expected revision of key "key""#),
         "{refused:?}"
     );
     // What the batch itself has done before it counts.

@@ -24,7 +24,7 @@ pub async fn what_is_too_large_is_refused_with_its_limit(subject: &dyn Subject) 
         (Batch::new().put(&name, "v"), "key", "21 bytes"),
         (Batch::new().put("", "v"), "key", "0 bytes"),
         (Batch::new().put("a\nb", "v"), "key", "control"),
-        (Batch::new().put("k", value.clone()), "value", "101"),
+        (Batch::new().put("k", value.clone()), "value of key", "101"),
         (Batch::new().append(&name, event(1)), "stream", "21 bytes"),
         (
             Batch::new().append("s", Event::new("", "")),
@@ -33,19 +33,19 @@ pub async fn what_is_too_large_is_refused_with_its_limit(subject: &dyn Subject) 
         ),
         (
             Batch::new().append("s", Event::new("k", value.clone())),
-            "event.data",
+            "data of",
             "101",
         ),
         (
             Batch::new().append("s", Event::new("k", "").metadata(value)),
-            "event.metadata",
+            "metadata of",
             "101",
         ),
         (Batch::new().append("s", Vec::new()), "append", "no event"),
         (
             Batch::new().append("s", vec![event(1), event(2), event(3), event(4)]),
             "batch, changes",
-            "at most 3",
+            "at most 3 (limits.changes)",
         ),
         (
             Batch::new()
@@ -53,7 +53,7 @@ pub async fn what_is_too_large_is_refused_with_its_limit(subject: &dyn Subject) 
                 .put("b", much())
                 .put("c", much()),
             "batch, bytes",
-            "180",
+            "limits.batch_bytes",
         ),
         (
             Batch::new().put("k", Put::new("v").expires_after(Duration::ZERO)),

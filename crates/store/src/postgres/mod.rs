@@ -63,6 +63,10 @@ struct Shared {
 
 impl PostgresStore {
     /// Reaches the store on this server, or makes its tables there. See [`PostgresOptions`] for more.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O and time enabled.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
         PostgresOptions::default().connect(url).await
     }

@@ -105,6 +105,10 @@ impl PostgresOptions {
     /// # Errors
     ///
     /// [`ConnectError`] says what is wrong with the address, the server or the options.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O and time enabled.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, ConnectError> {
         PostgresStore::connect_with(url, self).await
     }

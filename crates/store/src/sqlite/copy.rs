@@ -7,18 +7,35 @@ use std::path::{Path, PathBuf};
 use backstay_core::Effect;
 use rusqlite::{Connection, OpenFlags};
 
-use super::open::{check, sync_folder, told};
+use super::BackUpError;
+use super::open::{check, folder, may_write, sync_folder, told};
 use crate::{BatchId, Cause, Unavailable};
 
 /// Copies the store as of one moment.
 ///
 /// The copy is made beside its place and moved there when it is whole and on disk.
-pub(super) fn back_up(connection: &Connection, to: &Path) -> Result<(), Unavailable> {
+pub(super) fn back_up(connection: &Connection, to: &Path) -> Result<(), BackUpError> {
+    let path = to.to_owned();
     if to.symlink_metadata().is_ok() {
-        return Err(not_done(taken(to)));
+        return Err(BackUpError::Taken { path });
     }
-    let beside = beside(to).map_err(not_done)?;
-    let copied = copy(connection, &beside).and_then(|()| put(&beside, to).map_err(not_done));
+    let Some(beside) = beside(to) else {
+        return Err(BackUpError::NoName { path });
+    };
+    if !folder(to).is_dir() {
+        return Err(BackUpError::NoFolder { path });
+    }
+    if !may_write(folder(to)) {
+        return Err(BackUpError::ReadOnly { path });
+    }
+    let copied = copy(connection, &beside)
+        .map_err(BackUpError::from)
+        .and_then(|()| {
+            put(&beside, to).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => BackUpError::Taken { path },
+                _ => not_done(error).into(),
+            })
+        });
     if copied.is_err() {
         // It may not have been made.
         let _ = fs::remove_file(&beside);
@@ -27,13 +44,9 @@ pub(super) fn back_up(connection: &Connection, to: &Path) -> Result<(), Unavaila
 }
 
 /// A name of its own in the same folder.
-fn beside(to: &Path) -> io::Result<PathBuf> {
-    let name = to.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| {
-        let text = format!("{} is no name for a file", to.display());
-        io::Error::new(io::ErrorKind::InvalidInput, text)
-    })?;
-    Ok(to.with_file_name(format!("{name}.{}.part", BatchId::new())))
+fn beside(to: &Path) -> Option<PathBuf> {
+    let name = to.file_name()?.to_str()?;
+    Some(to.with_file_name(format!("{name}.{}.part", BatchId::new())))
 }
 
 fn copy(connection: &Connection, beside: &Path) -> Result<(), Unavailable> {

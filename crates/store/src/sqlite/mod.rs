@@ -6,6 +6,7 @@
 
 mod apply;
 mod copy;
+mod error;
 mod guard;
 mod open;
 mod options;
@@ -23,7 +24,7 @@ use futures_util::FutureExt;
 use tokio::sync::{oneshot, watch};
 
 pub use crate::with::{CommitWithError, CommittedWith};
-pub use open::OpenError;
+pub use error::{BackUpError, OpenError};
 pub use options::SqliteOptions;
 pub use rusqlite;
 
@@ -39,6 +40,10 @@ use writer::{Job, Writer};
 /// It can do what a [`Store`] can, through [`store`](Self::store), and what only a file can: rows of the user's own in
 /// the same transaction, a backup, a check. When the last of them is dropped, what was asked for is still written; then
 /// its thread ends and the file is closed.
+///
+/// # Panics
+///
+/// Opening and asking it, outside of a tokio runtime.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     store: Store,
@@ -56,20 +61,27 @@ struct File {
 
 impl SqliteStore {
     /// Opens the store in this file, or makes it. See [`SqliteOptions`] for more.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         SqliteOptions::default().open(path).await
     }
 
     async fn open_with(path: PathBuf, options: SqliteOptions) -> Result<Self, OpenError> {
         options.validate()?;
+        open::check_path(&path)?;
         let file = blocking(move || {
             let connection = open::writer(&path, &options)?;
             // The name may be relative, and the working folder may change.
-            let path = path.canonicalize().map_err(OpenError::Io)?;
+            let path = path
+                .canonicalize()
+                .map_err(|error| OpenError::io(&path, error))?;
             open::sync_log(&path)?;
-            open::sync_folder(&path).map_err(OpenError::Io)?;
+            open::sync_folder(&path).map_err(|error| OpenError::io(&path, error))?;
             let readers = Readers::open(&path, &options)?;
-            let writer = Writer::start(connection, options.clone())?;
+            let writer = Writer::start(&path, connection, options.clone())?;
             Ok(File {
                 path,
                 options,
@@ -95,13 +107,19 @@ impl SqliteStore {
     ///
     /// The copy is made in the same folder under a name that ends in `.part`, checked, synced, and then gets its name: what has
     /// that name is whole. A process that is killed before leaves the part, which can be removed.
-    pub async fn back_up(&self, to: impl AsRef<Path>) -> Result<(), Unavailable> {
+    ///
+    /// # Errors
+    ///
+    /// [`BackUpError`] says what is wrong with the copy's name or place.
+    pub async fn back_up(&self, to: impl AsRef<Path>) -> Result<(), BackUpError> {
         let (file, to) = (self.file.clone(), to.as_ref().to_owned());
-        self.file
+        let copied = self
+            .file
             .readers
-            .ask(move |connection| copy::back_up(connection, &to))
-            .await
-            .map(|()| drop(file))
+            .ask(move |connection| Ok(copy::back_up(connection, &to)))
+            .await;
+        drop(file);
+        copied?
     }
 
     /// Reads the whole file and says what does not fit together; nothing if all is well.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use backstay_core::{Effect, Invalid};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{SqliteOptions, schema};
+use super::schema::{self, Tables};
+use super::{OpenError, SqliteOptions};
 use crate::clock::passed;
 use crate::{Cause, Unavailable};
 
@@ -22,78 +23,17 @@ const CHECKPOINT_PAGES: u32 = 4_000;
 /// More than there are.
 const STATEMENTS_KEPT: usize = 64;
 
-/// Why a store can't be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// An option is out of its range.
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
-    /// The library under it has a bug that loses commits.
-    #[error("SQLite {found} can lose commits; 3.51.3 or newer is needed")]
-    OldLibrary {
-        /// Its version.
-        found: &'static str,
-    },
-    /// The file lies where locks and `fsync` do not hold.
-    #[error("{} is on a network file system ({kind}), where a store is not safe", path.display())]
-    NetworkFileSystem {
-        /// The file, or the folder that it would be in, without symbolic links.
-        path: PathBuf,
-        /// What is mounted there.
-        kind: &'static str,
-    },
-    /// A setting that durability needs did not take.
-    #[error("{pragma} is {found:?} and not {wanted:?}: commits would not be durable")]
-    NotDurable {
-        /// The setting.
-        pragma: &'static str,
-        /// Its value.
-        found: String,
-        /// What it has to be.
-        wanted: &'static str,
-    },
-    /// The file was written by a newer version.
-    #[error("the file has schema {found}; this version knows {known}")]
-    Newer {
-        /// The file's.
-        found: i64,
-        /// The newest that is known here.
-        known: i64,
-    },
-    /// Others hold the file.
-    #[error("the file is locked by another process")]
-    Locked(#[source] rusqlite::Error),
-    /// The file or its folder may not be written.
-    #[error("the file is read-only")]
-    ReadOnly(#[source] rusqlite::Error),
-    /// It is no SQLite file, or a broken one.
-    #[error("the file is corrupt or not a SQLite file")]
-    Corrupt(#[source] rusqlite::Error),
-    /// No room is left where it lies.
-    #[error("no room is left for the file")]
-    Full(#[source] rusqlite::Error),
-    /// The file or its folder can't be reached.
-    #[error("the file can't be reached")]
-    Io(#[source] io::Error),
-    /// Anything else that SQLite says.
-    #[error("the file can't be opened")]
-    Sqlite(#[source] rusqlite::Error),
-    /// The tokio runtime ends.
-    #[error("the runtime shuts down")]
-    ShuttingDown,
-}
-
-impl From<rusqlite::Error> for OpenError {
-    fn from(error: rusqlite::Error) -> Self {
-        match cause(&error) {
-            Cause::Busy => Self::Locked(error),
-            Cause::ReadOnly => Self::ReadOnly(error),
-            Cause::Corrupt => Self::Corrupt(error),
-            Cause::Full => Self::Full(error),
-            _ => Self::Sqlite(error),
-        }
+/// SQLite would keep these nowhere, and each connection would have a database of its own.
+pub(super) fn check_path(path: &Path) -> Result<(), Invalid> {
+    if path == Path::new("") || path == Path::new(":memory:") {
+        let limit = "must name a file; MemoryStore keeps a store in memory";
+        return Err(Invalid::new(
+            "path",
+            format!("\"{}\"", path.display()),
+            limit,
+        ));
     }
+    Ok(())
 }
 
 /// The connection that writes.
@@ -102,25 +42,30 @@ pub(super) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
         let found = rusqlite::version();
         return Err(OpenError::OldLibrary { found });
     }
+    if path.is_dir() {
+        let path = path.to_owned();
+        return Err(OpenError::Directory { path });
+    }
     refuse_network(path)?;
+    let said = |error| OpenError::of(path, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(|error| {
         // SQLite only says that it can't make the file.
         if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && !may_write(folder(path)) {
-            OpenError::ReadOnly(error)
+            read_only(path, error)
         } else {
-            error.into()
+            said(error)
         }
     })?;
-    connection.busy_timeout(options.busy_timeout)?;
+    connection
+        .busy_timeout(options.busy_timeout)
+        .map_err(said)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-    if connection.is_readonly(rusqlite::MAIN_DB)? {
+    if connection.is_readonly(rusqlite::MAIN_DB).map_err(said)? {
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
-        return Err(OpenError::ReadOnly(rusqlite::Error::SqliteFailure(
-            code, None,
-        )));
+        return Err(read_only(path, rusqlite::Error::SqliteFailure(code, None)));
     }
     // Each is read back: a setting that can't be had is not an error to SQLite.
     for (pragma, set, wanted) in [
@@ -131,13 +76,28 @@ pub(super) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
         ("checkpoint_fullfsync", "ON", "1"),
     ] {
         patiently(options.busy_timeout, || {
-            ensure(&connection, pragma, set, wanted)
+            ensure(path, &connection, (pragma, set, wanted))
         })?;
     }
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    connection.pragma_update(None, "trusted_schema", false)?;
-    schema::prepare(&mut connection)?;
-    Ok(connection)
+    connection
+        .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
+        .and_then(|()| connection.pragma_update(None, "trusted_schema", false))
+        .map_err(said)?;
+    let path = path.to_owned();
+    match schema::prepare(&mut connection).map_err(said)? {
+        Tables::Ready => Ok(connection),
+        Tables::Foreign => Err(OpenError::Foreign { path }),
+        Tables::Newer(found) => Err(OpenError::Newer {
+            path,
+            found,
+            known: schema::VERSION,
+        }),
+    }
+}
+
+fn read_only(path: &Path, source: rusqlite::Error) -> OpenError {
+    let path = path.to_owned();
+    OpenError::ReadOnly { path, source }
 }
 
 /// Tries again while others hold the file. SQLite does not wait by itself where it changes how the file is written, as
@@ -146,13 +106,13 @@ fn patiently(most: Duration, attempt: impl Fn() -> Result<(), OpenError>) -> Res
     let until = passed().saturating_add(most);
     loop {
         match attempt() {
-            Err(OpenError::Locked(_)) if passed() < until => thread::park_timeout(PAUSE),
+            Err(OpenError::Locked { .. }) if passed() < until => thread::park_timeout(PAUSE),
             told => return told,
         }
     }
 }
 
-fn folder(path: &Path) -> &Path {
+pub(super) fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
@@ -160,32 +120,34 @@ fn folder(path: &Path) -> &Path {
 }
 
 #[cfg(unix)]
-fn may_write(folder: &Path) -> bool {
+pub(super) fn may_write(folder: &Path) -> bool {
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 #[cfg(not(unix))]
-fn may_write(_: &Path) -> bool {
+pub(super) fn may_write(_: &Path) -> bool {
     true
 }
 
 /// A connection that only reads.
 pub(super) fn reader(path: &Path, options: &SqliteOptions) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(options.busy_timeout)?;
+    let said = |error| OpenError::of(path, error);
+    let connection = Connection::open_with_flags(path, flags).map_err(said)?;
+    connection
+        .busy_timeout(options.busy_timeout)
+        .map_err(said)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     Ok(connection)
 }
 
 fn ensure(
+    path: &Path,
     connection: &Connection,
-    pragma: &'static str,
-    set: &str,
-    wanted: &'static str,
+    (pragma, set, wanted): (&'static str, &str, &'static str),
 ) -> Result<(), OpenError> {
     // Some answer with the new value and some with nothing.
-    connection
+    let done = connection
         .pragma_update_and_check(None, pragma, set, |_| Ok(()))
         .or_else(|error| {
             if matches!(error, rusqlite::Error::QueryReturnedNoRows) {
@@ -193,15 +155,19 @@ fn ensure(
             } else {
                 Err(error)
             }
-        })?;
-    let found = connection.pragma_query_value(None, pragma, |row| {
-        Ok(match row.get_ref(0)? {
-            rusqlite::types::ValueRef::Integer(number) => number.to_string(),
-            other => other.as_str()?.to_owned(),
+        });
+    let found = done.and_then(|()| {
+        connection.pragma_query_value(None, pragma, |row| {
+            Ok(match row.get_ref(0)? {
+                rusqlite::types::ValueRef::Integer(number) => number.to_string(),
+                other => other.as_str()?.to_owned(),
+            })
         })
-    })?;
+    });
+    let found = found.map_err(|error| OpenError::of(path, error))?;
     if found != wanted {
         return Err(OpenError::NotDurable {
+            path: path.to_owned(),
             pragma,
             found,
             wanted,
@@ -222,7 +188,7 @@ pub(super) fn sync_log(path: &Path) -> Result<(), OpenError> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     match File::open(log).and_then(|log| log.sync_all()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(OpenError::Io(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(OpenError::io(path, error)),
         _ => Ok(()),
     }
 }
@@ -243,8 +209,8 @@ fn place(path: &Path) -> io::Result<PathBuf> {
 
 #[cfg(target_os = "linux")]
 fn refuse_network(path: &Path) -> Result<(), OpenError> {
-    let place = place(path).map_err(OpenError::Io)?;
-    let found = rustix::fs::statfs(&place).map_err(|error| OpenError::Io(error.into()))?;
+    let place = place(path).map_err(|error| OpenError::io(path, error))?;
+    let found = rustix::fs::statfs(&place).map_err(|error| OpenError::io(path, error.into()))?;
     // The numbers of statfs(2), as far as they stand for another machine's disk.
     #[expect(
         clippy::cast_possible_truncation,

@@ -84,6 +84,10 @@ impl SqliteOptions {
     /// # Errors
     ///
     /// [`OpenError`] says what is wrong with the file, the place or the options.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, OpenError> {
         SqliteStore::open_with(path.as_ref().to_owned(), self).await
     }

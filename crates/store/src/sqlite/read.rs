@@ -9,8 +9,8 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::Semaphore;
 
-use super::open::{self, OpenError, told};
-use super::{SqliteOptions, blocking};
+use super::open::{self, told};
+use super::{OpenError, SqliteOptions, blocking};
 use crate::clock::Clock;
 use crate::prefix::end_of;
 use crate::{

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -13,10 +14,11 @@ use rusqlite::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
+use super::OpenError;
 use super::SqliteOptions;
 use super::apply::{self, Swept};
 use super::guard::Guard;
-use super::open::{OpenError, cause, told};
+use super::open::{cause, told};
 use crate::{Cause, Position, Timestamp, Unavailable};
 
 /// As many writes share one `fsync` at most. More would make the first of them wait for long.
@@ -47,12 +49,13 @@ impl fmt::Debug for Writer {
 
 impl Writer {
     pub(super) fn start(
+        path: &Path,
         mut connection: Connection,
         options: SqliteOptions,
     ) -> Result<Self, OpenError> {
         let (jobs, waiting) = mpsc::channel();
         let (tell, changed) = watch::channel(0);
-        let guard = Guard::watch(&mut connection)?;
+        let guard = Guard::watch(&mut connection).map_err(|error| OpenError::of(path, error))?;
         let thread = Thread {
             connection,
             guard,
@@ -63,7 +66,7 @@ impl Writer {
         thread::Builder::new()
             .name("backstay-store".to_owned())
             .spawn(move || thread.work())
-            .map_err(OpenError::Io)?;
+            .map_err(|error| OpenError::io(path, error))?;
         Ok(Self {
             jobs,
             places: Arc::new(Semaphore::new(WAITING)),

@@ -8,9 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use backstay_store::sqlite::rusqlite::Connection;
-use backstay_store::sqlite::{OpenError, SqliteOptions};
 use backstay_store::{
-    Batch, Cause, CommitError, Effect, Event, Fence, Owner, Position, SqliteStore, Version,
+    BackUpError, Batch, Cause, CommitError, Effect, Event, Fence, OpenError, Owner, Position,
+    SqliteOptions, SqliteStore, Version,
 };
 use futures_util::future::join_all;
 use tempfile::TempDir;
@@ -52,7 +52,10 @@ async fn what_is_no_database_is_refused() {
     let text = "a letter to somebody\n".repeat(1_000);
     fs::write(&path, &text).expect("a file");
     let refused = SqliteStore::open(&path).await;
-    assert!(matches!(refused, Err(OpenError::Corrupt(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(OpenError::Corrupt { .. })),
+        "{refused:?}"
+    );
     assert_eq!(fs::read_to_string(&path).expect("a file"), text);
 }
 
@@ -61,7 +64,62 @@ async fn what_is_no_database_is_refused() {
 async fn a_folder_that_is_not_there_is_said() {
     let (folder, _) = folder();
     let refused = SqliteStore::open(folder.path().join("none/store.db")).await;
-    assert!(matches!(refused, Err(OpenError::Io(_))), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::Io { .. })), "{refused:?}");
+}
+
+/// STO-2: what is refused is named, with the reason.
+#[tokio::test]
+async fn what_is_refused_is_named() {
+    let (folder, path) = folder();
+    let shown = folder.path().display();
+    let foreign = |name: &str, sql: &str| {
+        let path = folder.path().join(name);
+        let connection = Connection::open(&path).expect("a file");
+        connection.execute_batch(sql).expect("a table");
+        path
+    };
+    let limit = "must name a file; MemoryStore keeps a store in memory";
+    for (place, wanted) in [
+        (PathBuf::new(), format!("path = \"\": {limit}")),
+        (":memory:".into(), format!("path = \":memory:\": {limit}")),
+        (folder.path().into(), format!("{shown} is a directory")),
+        (
+            folder.path().join("none/a.db"),
+            format!("{shown}/none/a.db can't be reached: No such file or directory (os error 2)"),
+        ),
+        (
+            foreign("events.db", "CREATE TABLE backstay_events (x)"),
+            format!("{shown}/events.db has tables named backstay_* that are not a store's"),
+        ),
+        (
+            foreign("state.db", "CREATE TABLE backstay_state (x)"),
+            format!("{shown}/state.db has tables named backstay_* that are not a store's"),
+        ),
+    ] {
+        let refused = SqliteStore::open(&place).await.expect_err("it is no place");
+        assert_eq!(refused.to_string(), wanted);
+    }
+    // Tables of others are no hindrance.
+    let other = foreign(
+        "other.db",
+        "CREATE TABLE users (x); CREATE TABLE backstayed (x)",
+    );
+    SqliteStore::open(other).await.expect("a store");
+
+    let store = SqliteStore::open(&path).await.expect("a store");
+    for (place, wanted) in [
+        (path.clone(), "is there already"),
+        (folder.path().into(), "is there already"),
+        (
+            folder.path().join("none/copy.db"),
+            "can't be made: its folder is not there",
+        ),
+        (folder.path().join(".."), "is there already"),
+        (folder.path().join("none/.."), "is no name for a file"),
+    ] {
+        let refused = store.back_up(&place).await.expect_err("it is no place");
+        assert_eq!(refused.to_string(), format!("{} {wanted}", place.display()));
+    }
 }
 
 /// What is done to a file of so many bytes.
@@ -84,7 +142,7 @@ async fn a_damaged_file_is_told() {
         drop(file);
         let store = match SqliteStore::open(&path).await {
             Ok(store) => store,
-            Err(OpenError::Corrupt(_)) => continue,
+            Err(OpenError::Corrupt { .. }) => continue,
             Err(other) => panic!("{number}: {other:?}"),
         };
         let check = store.check().await;
@@ -115,7 +173,8 @@ async fn a_newer_file_is_refused() {
         refused,
         Err(OpenError::Newer {
             found: 99,
-            known: 1
+            known: 1,
+            ..
         })
     );
     assert!(right, "{refused:?}");
@@ -156,7 +215,10 @@ async fn a_file_of_another_process_is_locked() {
     other.wait_for("held");
     let options = SqliteOptions::new().busy_timeout(Duration::from_millis(20));
     let refused = options.clone().open(&path).await;
-    assert!(matches!(refused, Err(OpenError::Locked(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(OpenError::Locked { .. })),
+        "{refused:?}"
+    );
     assert!(other.hear_out(&mut Told::default()).success());
     options.open(&path).await.expect("it is free");
 }
@@ -314,7 +376,10 @@ async fn a_full_disk_is_told() {
     assert!(!told.acked.is_empty());
     holds(&store, &told).await.expect("nothing is lost");
     let refused = SqliteStore::open(place.join("other.db")).await;
-    assert!(matches!(refused, Err(OpenError::Full(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(OpenError::Full { .. })),
+        "{refused:?}"
+    );
     fs::remove_file(&filler).expect("room");
     let last = told.tried.len() as u64 - 1;
     let commit = store.commit(load.batch(last)).await.expect("it goes on");
@@ -339,7 +404,9 @@ async fn a_copy_without_room_leaves_nothing() {
     let value = Batch::new().put("large", vec![7; 1_000_000]);
     store.commit(value).await.expect("a commit");
     let copy = place.join("copy.db");
-    let full = store.back_up(&copy).await.expect_err("no room");
+    let Err(BackUpError::Unavailable(full)) = store.back_up(&copy).await else {
+        panic!("there was room");
+    };
     assert_eq!(
         (full.cause(), full.effect()),
         (Cause::Full, Effect::NotExecuted)
@@ -348,8 +415,8 @@ async fn a_copy_without_room_leaves_nothing() {
     fs::remove_file(&filler).expect("room");
     store.back_up(&copy).await.expect("there is room");
     assert_eq!(names(&place), ["copy.db"]);
-    let taken = store.back_up(&copy).await.expect_err("it is there");
-    assert_eq!(taken.effect(), Effect::NotExecuted);
+    let taken = store.back_up(&copy).await;
+    assert!(matches!(taken, Err(BackUpError::Taken { .. })), "{taken:?}");
     assert_eq!(names(&place), ["copy.db"]);
     let copied = SqliteStore::open(&copy).await.expect("a store");
     assert_eq!(copied.check().await, Ok(Vec::new()));
@@ -385,7 +452,7 @@ async fn a_read_only_file_is_told() {
     ] {
         let refused = SqliteStore::open(&path).await;
         assert!(
-            matches!(refused, Err(OpenError::ReadOnly(_))),
+            matches!(refused, Err(OpenError::ReadOnly { .. })),
             "{path:?}: {refused:?}"
         );
     }

@@ -43,7 +43,7 @@ pub(crate) const RETRY: Arm = Arm {
 };
 
 pub(crate) const BREAKER: Arm = Arm {
-    name: "article-breaker",
+    name: super::ARTICLE_BREAKER,
     about: "the article's circuit breaker around its timeout; its mutex makes calls go one by one",
     runs: Runs::ByDefault,
     build: |site| {
@@ -59,7 +59,7 @@ pub(crate) const BREAKER: Arm = Arm {
 };
 
 pub(crate) const ALL: Arm = Arm {
-    name: "article-all",
+    name: super::ARTICLE_ALL,
     about: "the article's retry, breaker, bulkhead and timeout, in this order",
     runs: Runs::ByDefault,
     build: |site| {
