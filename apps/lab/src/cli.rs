@@ -10,7 +10,9 @@ use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::arms::{self, Arm};
-use crate::{leader, replies};
+use crate::experiment::crash::plan::Size;
+use crate::saga::order::Process;
+use crate::{leader, replies, saga};
 
 /// What the user asked for.
 #[derive(Debug)]
@@ -19,6 +21,7 @@ pub(crate) enum Command {
     Healthy(Healthy),
     PausedLeader(Seeded),
     LostReplies(Seeded),
+    Crash(Crash),
     List,
     /// A process that an experiment has started.
     Part(Part),
@@ -93,6 +96,26 @@ pub(crate) enum Part {
         /// Where it keeps them
         folder: PathBuf,
     },
+    /// Places orders with the shop and the bank
+    Orchestrator {
+        #[arg(value_parser = saga_arm)]
+        arm: saga::Arm,
+        /// Where it keeps its log
+        folder: PathBuf,
+        /// The lab
+        gate: SocketAddr,
+    },
+    /// Is the shop or the bank
+    Participant {
+        #[arg(value_parser = saga_arm)]
+        arm: saga::Arm,
+        #[arg(value_parser = participant)]
+        service: Process,
+        /// Where it keeps its books
+        folder: PathBuf,
+        /// The lab
+        gate: SocketAddr,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -105,6 +128,8 @@ enum Experiment {
     PausedLeader(Seeded),
     /// 5 % of the replies are lost and the servers are killed: what is done twice
     LostReplies(Seeded),
+    /// Processes are killed at every step of an order: what is left half done
+    Crash(Crash),
 }
 
 /// Settings of `overload`.
@@ -133,7 +158,7 @@ pub(crate) struct Healthy {
     pub(crate) common: Common,
 }
 
-/// Settings of `paused-leader` and of `lost-replies`.
+/// Settings of experiments without a load of their own to set.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Seeded {
     /// Same seed, same moments
@@ -142,6 +167,16 @@ pub(crate) struct Seeded {
     /// Folder for the reports
     #[arg(long, default_value = "target/lab")]
     pub(crate) out: PathBuf,
+}
+
+/// Settings of `crash`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Crash {
+    /// all crash points, or a few for a quick look
+    #[arg(long, default_value = "all", value_parser = points)]
+    pub(crate) points: Size,
+    #[command(flatten)]
+    pub(crate) seeded: Seeded,
 }
 
 /// Settings that every experiment under load has.
@@ -186,6 +221,9 @@ pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Command,
         Some(Verb::Run {
             experiment: Experiment::LostReplies(settings),
         }) => Ok(Command::LostReplies(settings)),
+        Some(Verb::Run {
+            experiment: Experiment::Crash(settings),
+        }) => Ok(Command::Crash(settings)),
         Some(Verb::Part { part }) => Ok(Command::Part(part)),
         None => Err(Refusal::Mistake("choose the command: run, list".to_owned())),
     }
@@ -282,6 +320,18 @@ fn replies_arm(name: &str) -> Result<replies::Arm, String> {
     replies::find(name).ok_or_else(|| format!("unknown arm `{name}`"))
 }
 
+fn saga_arm(name: &str) -> Result<saga::Arm, String> {
+    saga::find(name).ok_or_else(|| format!("unknown arm `{name}`"))
+}
+
+fn participant(name: &str) -> Result<Process, String> {
+    Process::find(name).ok_or_else(|| format!("unknown service `{name}`"))
+}
+
+fn points(text: &str) -> Result<Size, String> {
+    Size::find(text).ok_or_else(|| format!("`{text}` is neither all nor few"))
+}
+
 fn loopback(text: &str) -> Result<SocketAddr, String> {
     let right = |address: &SocketAddr| address.ip().is_loopback();
     text.parse().ok().filter(right).ok_or_else(|| {
@@ -362,6 +412,10 @@ mod tests {
             read("lab run healthy --seed 2"),
             Ok(Command::Healthy(_))
         ));
+        let Ok(Command::Crash(settings)) = read("lab run crash --points few --seed 3") else {
+            panic!("not crash")
+        };
+        assert_eq!((settings.points, settings.seeded.seed), (Size::Few, 3));
     }
 
     #[test]
@@ -370,11 +424,11 @@ mod tests {
             ("lab go", "unknown command `go`; choose from: run, list"),
             (
                 "lab run",
-                "choose the experiment: overload, healthy, paused-leader, lost-replies",
+                "choose the experiment: overload, healthy, paused-leader, lost-replies, crash",
             ),
             (
                 "lab run nothing",
-                "unknown experiment `nothing`; choose from: overload, healthy, paused-leader, lost-replies",
+                "unknown experiment `nothing`; choose from: overload, healthy, paused-leader, lost-replies, crash",
             ),
             (
                 "lab list all",
@@ -389,6 +443,10 @@ mod tests {
             assert_eq!(mistake(line), answer);
         }
         assert!(mistake("lab run overload --arms some").starts_with("--arms: unknown arm `some`"));
+        assert_eq!(
+            mistake("lab run crash --points some"),
+            "--points: `some` is neither all nor few"
+        );
         assert!(mistake("lab run overload --seed").contains("--seed"));
         assert!(mistake("lab run overload --seed 1 --seed 2").contains("--seed"));
     }

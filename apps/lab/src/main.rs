@@ -13,6 +13,7 @@ mod leader;
 mod part;
 mod replies;
 mod report;
+mod saga;
 
 use std::process::ExitCode;
 
@@ -64,6 +65,9 @@ fn run(command: cli::Command) -> anyhow::Result<ExitCode> {
         }
         cli::Command::LostReplies(settings) => {
             runtime.block_on(experiment::lost_replies::run_and_report(&settings))
+        }
+        cli::Command::Crash(settings) => {
+            runtime.block_on(experiment::crash::run_and_report(&settings))
         }
         cli::Command::Part(part) => {
             runtime.block_on(part::be(part))?;

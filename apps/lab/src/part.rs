@@ -8,6 +8,8 @@ use crate::leader::candidate::Candidate;
 use crate::leader::{coordination, resource};
 use crate::replies::server;
 use crate::report::terminal::say;
+use crate::saga::gate::Gate;
+use crate::saga::{orchestrator, participant};
 
 /// Is what it was started for, until whoever started it is gone.
 pub(crate) async fn be(part: Part) -> anyhow::Result<()> {
@@ -31,6 +33,15 @@ pub(crate) async fn be(part: Part) -> anyhow::Result<()> {
                 candidate.stand().await
             }
             Part::Orders { arm, folder } => server::serve(arm, &folder, tell).await,
+            Part::Orchestrator { arm, folder, gate } => {
+                orchestrator::serve(arm, &folder, Gate(gate), tell).await
+            }
+            Part::Participant {
+                arm,
+                service,
+                folder,
+                gate,
+            } => participant::serve(arm, service, &folder, Gate(gate), tell).await,
         }
     };
     tokio::select! {

@@ -92,6 +92,10 @@ pub use backstay_store as store;
 #[doc(inline)]
 pub use backstay_lease as lease;
 
+#[cfg(feature = "saga")]
+#[doc(inline)]
+pub use backstay_saga as saga;
+
 // The examples of the documents are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
@@ -117,6 +121,9 @@ mod documents {
     #[cfg(feature = "http")]
     #[doc = include_str!("../../../docs/http.md")]
     struct Http;
+    #[cfg(all(feature = "saga", feature = "sqlite"))]
+    #[doc = include_str!("../../../docs/sagas.md")]
+    struct Sagas;
     #[cfg(all(feature = "schedule", feature = "sqlite"))]
     #[doc = include_str!("../../../docs/schedule.md")]
     struct Schedule;

@@ -2,6 +2,22 @@
 //!
 //! Each function takes the rest of a field and gives what follows; none where the field is not as it should be.
 
+/// A text as a string of a field; none where it has something that a string can't hold.
+///
+/// ```
+/// use backstay_core::structured::string_of;
+///
+/// assert_eq!(string_of(r#"a "b""#).as_deref(), Some(r#""a \"b\"""#));
+/// assert_eq!(string_of("é"), None);
+/// ```
+pub fn string_of(text: &str) -> Option<String> {
+    if !text.bytes().all(is_shown) {
+        return None;
+    }
+    let escaped = text.replace('\\', r"\\").replace('"', r#"\""#);
+    Some(format!("\"{escaped}\""))
+}
+
 /// Passes over one bare item: a number, string, token, byte sequence, boolean, date or display string.
 pub fn bare_item(text: &[u8]) -> Option<&[u8]> {
     let (first, rest) = text.split_first()?;

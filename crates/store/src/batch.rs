@@ -58,6 +58,14 @@ impl Batch {
         self.id
     }
 
+    /// The streams that it appends to.
+    pub fn streams(&self) -> impl Iterator<Item = &str> {
+        self.changes.iter().filter_map(|change| match change {
+            Change::Append { stream, .. } => Some(stream.as_str()),
+            Change::Put { .. } | Change::Delete { .. } | Change::Expect { .. } => None,
+        })
+    }
+
     /// The same batch under another id, for a test that has to know it beforehand.
     #[cfg(feature = "test-util")]
     pub fn with_id(mut self, id: BatchId) -> Self {

@@ -197,35 +197,53 @@ pub(crate) fn passed() -> Duration {
     now.saturating_duration_since(*START.get_or_init(|| now))
 }
 
-/// A clock that stands until a test moves it.
+/// A clock that stands until a test moves it, or goes with the runtime's.
 #[cfg(feature = "test-util")]
 #[derive(Clone, Debug)]
-pub struct TestClock(Arc<Mutex<Seen>>);
+pub struct TestClock {
+    hands: Arc<Mutex<Seen>>,
+    since: Option<tokio::time::Instant>,
+}
 
 #[cfg(feature = "test-util")]
 impl TestClock {
     /// A clock that stands at this time.
     pub fn at(time: Timestamp) -> Self {
         let passed = Duration::ZERO;
-        Self(Arc::new(Mutex::new(Seen { time, passed })))
+        Self {
+            hands: Arc::new(Mutex::new(Seen { time, passed })),
+            since: None,
+        }
+    }
+
+    /// A clock that shows this time now and goes with the clock of the runtime, which may be paused.
+    pub fn going_from(time: Timestamp) -> Self {
+        Self {
+            since: Some(tokio::time::Instant::now()),
+            ..Self::at(time)
+        }
     }
 
     /// The time it shows.
     pub fn now(&self) -> Timestamp {
-        self.hands().time
+        self.hands().time.plus(self.gone())
     }
 
     fn passed(&self) -> Duration {
-        self.hands().passed
+        self.hands().passed.saturating_add(self.gone())
+    }
+
+    fn gone(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     fn hands(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets it, forwards or back, while no time passes.
     pub fn set(&self, time: Timestamp) {
-        self.hands().time = time;
+        self.hands().time = time.minus(self.gone());
     }
 
     /// Lets time pass.

@@ -13,17 +13,27 @@ pub(crate) enum Purpose {
     Jitter,
     Loss,
     Silence,
+    Amount,
+    Turn,
 }
 
 /// A number in `[0, 1)` for this purpose, call and attempt.
 pub(crate) fn unit(seed: u64, purpose: Purpose, call: u64, attempt: u32) -> f64 {
-    let mixed = [purpose as u64, call, u64::from(attempt)]
+    // 53 bits are what an f64 holds exactly.
+    (mixed(seed, purpose, call, attempt) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// A whole number below this bound, which is far below 2^64, for this purpose and call.
+pub(crate) fn below(bound: u64, seed: u64, purpose: Purpose, call: u64) -> u64 {
+    mixed(seed, purpose, call, 0) % bound
+}
+
+fn mixed(seed: u64, purpose: Purpose, call: u64, attempt: u32) -> u64 {
+    [purpose as u64, call, u64::from(attempt)]
         .into_iter()
         .fold(scramble(seed), |state, part| {
             scramble(state ^ scramble(part))
-        });
-    // 53 bits are what an f64 holds exactly.
-    (mixed >> 11) as f64 / (1_u64 << 53) as f64
+        })
 }
 
 /// An exponential time with this mean, from a number in `[0, 1)`.

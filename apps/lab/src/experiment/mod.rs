@@ -1,5 +1,6 @@
 //! The experiments: what runs, what it is judged by, and what is shown.
 
+pub(crate) mod crash;
 pub(crate) mod healthy;
 pub(crate) mod lost_replies;
 pub(crate) mod overload;
@@ -51,6 +52,7 @@ pub(crate) fn list() -> String {
         (healthy::NAME, healthy::ABOUT),
         (paused_leader::NAME, paused_leader::ABOUT),
         (lost_replies::NAME, lost_replies::ABOUT),
+        (crash::NAME, crash::ABOUT),
     ] {
         let _ = writeln!(text, "  {name:<28} {about}");
     }

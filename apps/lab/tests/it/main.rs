@@ -56,6 +56,7 @@ fn list_names_experiments_and_arms() {
         "healthy",
         "paused-leader",
         "lost-replies",
+        "crash",
         "none",
         "article-retry",
         "bounded-queue",
@@ -131,6 +132,23 @@ fn interrupted_orders_are_counted_as_far_as_they_went() {
     assert_eq!(report["reasons"][0], "interrupted");
     let orders = report["arms"][0]["numbers"][0].as_f64().unwrap();
     assert!(orders < 3_000.0, "{orders} were placed in no time");
+}
+
+/// SAG-1, SAG-4: processes die at the points that hurt most, and no order of ours is left half done.
+#[test]
+fn a_few_crashes_leave_nothing_half_done() {
+    let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("crashes");
+    let output = lab()
+        .args(["run", "crash", "--points", "few", "--out"])
+        .arg(&out)
+        .output()
+        .expect("the binary starts");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let report = std::fs::read_to_string(out.join("crash/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["verdict"], "PASS");
+    assert_eq!(report["witnesses"][1]["count"], 0, "points not reached");
 }
 
 #[test]

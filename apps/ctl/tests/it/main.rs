@@ -1,0 +1,11 @@
+//! The binary as it is run, against stores that other processes write to or have left behind.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod cli;
+mod decide;
+mod postgres;
+mod process;
+mod run;
+mod sagas;
+mod see;
+mod watch;

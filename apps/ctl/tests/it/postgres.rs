@@ -1,0 +1,59 @@
+//! The same on a server.
+
+use std::env;
+
+use backstay_saga::Settled;
+use backstay_store::postgres::PostgresOptions;
+use backstay_store::postgres::tokio_postgres::{NoTls, connect};
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use crate::run::{Ran, backstay};
+use crate::sagas::{Charge, Order, engine_on, order};
+
+/// SAG-10: instances in a schema of a Postgres server are seen and decided about while an engine runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_is_operated() {
+    if env::var_os("BACKSTAY_WITHOUT_POSTGRES").is_some() {
+        eprintln!("skipped: postgres::a_server_is_operated needs Postgres");
+        return;
+    }
+    let url = env::var("BACKSTAY_POSTGRES_URL");
+    let url = url.expect("no Postgres to test with: run `cargo xtask test`");
+    let schema = format!("t_{}", Uuid::now_v7().simple());
+    let options = PostgresOptions::new().pool(4).schema(&schema);
+    let store = options.connect(&url).await.unwrap();
+
+    let saga = order(1);
+    let engine = engine_on(store.into(), Charge::LoseReply, &saga).await;
+    let handle = engine.start(&saga, "7", Order { number: 7 }).await.unwrap();
+    let run = async |words: &[&str]| {
+        let mut command = backstay();
+        command
+            .args(["--store", &url, "--schema", &schema, "saga"])
+            .args(words);
+        let ran: Ran = spawn_blocking(move || command.output().unwrap())
+            .await
+            .unwrap()
+            .into();
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
+        ran.out
+    };
+    run(&["signal", "order", "7", "approved", "--value", "\"yes\""]).await;
+    let settled = handle.settled().await.unwrap();
+    assert!(matches!(settled, Settled::Parked(_)), "{settled:?}");
+    assert!(
+        run(&["list", "--parked"])
+            .await
+            .contains("the bank did not answer")
+    );
+    run(&["undo", "order", "7", "--who", "eva", "--why", "no booking"]).await;
+    let told = run(&["watch", "order", "7", "--for", "1m"]).await;
+    assert!(told.ends_with("order 7  end     Undone\n"), "{told}");
+
+    drop((handle, engine));
+    let (client, connection) = connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let drop_it = format!("DROP SCHEMA {schema} CASCADE");
+    client.batch_execute(&drop_it).await.unwrap();
+}

@@ -1,0 +1,126 @@
+//! What the calls of a step carry over HTTP.
+
+use std::task::{Context, Poll};
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, Request};
+use backstay_core::deadline::{GrpcTimeout, less_margin};
+use backstay_core::structured::string_of;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::cx::{Cx, Purpose};
+use crate::hash;
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const UNDOES: HeaderName = HeaderName::from_static("backstay-undoes");
+const FENCE: HeaderName = HeaderName::from_static("fencing-token");
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const TRACE: HeaderName = HeaderName::from_static("traceparent");
+
+impl<App, In> Cx<App, In> {
+    /// The headers that tell a server about this attempt.
+    ///
+    /// | header | says |
+    /// |---|---|
+    /// | `idempotency-key` | [`key`](Self::key); in an undo [`undo_key`](Self::undo_key) |
+    /// | `backstay-undoes` | in an undo, the key of the step: what comes late under it is to be refused |
+    /// | `fencing-token` | [`fence`](Self::fence) |
+    /// | `grpc-timeout` | [`time_left`](Self::time_left), less a margin |
+    /// | `traceparent` | one trace for the instance, and a span of this attempt (W3C Trace Context) |
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let mut put = |name, text: Option<String>| {
+            // All of them are of hexadecimal digits, or were checked when they were made.
+            if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+                headers.insert(name, value);
+            }
+        };
+        match self.purpose() {
+            Purpose::Do => put(KEY, string_of(&self.key())),
+            Purpose::Undo => {
+                put(KEY, string_of(&self.undo_key()));
+                put(UNDOES, string_of(&self.key()));
+            }
+        }
+        let fence = self.fence();
+        let name = string_of(&fence.name);
+        put(
+            FENCE,
+            name.map(|name| format!("{name};token={}", fence.token)),
+        );
+        let left = GrpcTimeout::new(less_margin(self.time_left()));
+        put(TIMEOUT, Some(left.as_str().to_owned()));
+        put(TRACE, Some(self.trace()));
+        headers
+    }
+
+    /// A layer around an HTTP client that puts these [headers](Self::headers) on each request.
+    ///
+    /// What a request has already of `traceparent` stays.
+    ///
+    /// ```
+    /// # use backstay_saga::{Cx, StepError};
+    /// # use http::{Request, Response};
+    /// # use tower_layer::Layer;
+    /// # use tower_service::Service;
+    /// # async fn charge<C>(cx: Cx<C, ()>) -> Result<(), StepError>
+    /// # where C: Service<Request<String>, Response = Response<String>, Error = std::io::Error> + Clone {
+    /// let mut client = cx.layer().layer(cx.app().clone());
+    /// let answer = client.call(Request::post("/charges").body("{}".to_owned())?).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn layer(&self) -> CxLayer {
+        CxLayer(self.headers())
+    }
+
+    fn trace(&self) -> String {
+        let call = self.call();
+        let trace = hash::hex(&[&call.group, &call.saga, &call.id].map(|part| part.as_bytes()));
+        let attempt = format!("{:?} {}", call.purpose, call.attempt);
+        let span = hash::hex(&[trace.as_bytes(), call.step.as_bytes(), attempt.as_bytes()]);
+        format!("00-{}-{}-01", &trace[..32], &span[..16])
+    }
+}
+
+/// Puts the headers of one attempt on requests. Made by [`Cx::layer`].
+#[derive(Clone, Debug)]
+pub struct CxLayer(HeaderMap);
+
+impl<S> Layer<S> for CxLayer {
+    type Service = CxService<S>;
+
+    fn layer(&self, inner: S) -> CxService<S> {
+        let headers = self.0.clone();
+        CxService { inner, headers }
+    }
+}
+
+/// A client whose requests carry the headers of one attempt.
+#[derive(Clone, Debug)]
+pub struct CxService<S> {
+    inner: S,
+    headers: HeaderMap,
+}
+
+impl<S, B> Service<Request<B>> for CxService<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        let headers = request.headers_mut();
+        for (name, value) in &self.headers {
+            if *name != TRACE || !headers.contains_key(TRACE) {
+                headers.insert(name, value.clone());
+            }
+        }
+        self.inner.call(request)
+    }
+}

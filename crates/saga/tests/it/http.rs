@@ -1,0 +1,59 @@
+use std::sync::{Arc, Mutex};
+
+use backstay_saga::{Attempt, Cx, Engine, Saga, Settled, StepError, UndoError, Version};
+use http::HeaderMap;
+
+use crate::world::memory;
+
+type Seen = Arc<Mutex<Vec<HeaderMap>>>;
+type Context = Cx<Seen, ()>;
+
+async fn call(cx: Context) -> Result<(), StepError> {
+    cx.app().lock().unwrap().push(cx.headers());
+    match cx.attempt() {
+        1 => Err(StepError::unknown("lost")),
+        _ => Ok(()),
+    }
+}
+
+async fn undo(cx: Context, _: Attempt<()>) -> Result<(), UndoError> {
+    cx.app().lock().unwrap().push(cx.headers());
+    Ok(())
+}
+
+async fn fail(_: Context) -> Result<(), StepError> {
+    Err(StepError::failed("no"))
+}
+
+/// SAG-4, SAG-6: attempts carry one key, and the undo its own and the one that it undoes.
+#[tokio::test(start_paused = true)]
+async fn calls_carry_headers() {
+    let saga = Saga::builder("calls", Version(1));
+    let one = saga.step("one", call).undo(undo);
+    saga.step("two", fail).after(one).nothing_to_undo();
+    let saga = saga.build(one).unwrap();
+    let (store, clock) = memory();
+    let seen = Seen::default();
+    let engine = Engine::builder(store, seen.clone()).run(&saga).clock(clock);
+    let engine = engine.allow_volatile().start().await.unwrap();
+    let handle = engine.start(&saga, "1", ()).await.unwrap();
+    assert!(matches!(
+        handle.settled().await.unwrap(),
+        Settled::Undone(_)
+    ));
+    let seen = seen.lock().unwrap();
+    let [first, second, undo] = &seen[..] else {
+        panic!("{seen:?}")
+    };
+    assert_eq!(first["idempotency-key"], second["idempotency-key"]);
+    assert_ne!(first["idempotency-key"], undo["idempotency-key"]);
+    assert_eq!(first["idempotency-key"], undo["backstay-undoes"]);
+    assert!(!first.contains_key("backstay-undoes"));
+    let fence = first["fencing-token"].to_str().unwrap();
+    assert!(fence.starts_with("\"claim:saga/default/shard/"), "{fence}");
+    assert!(fence.ends_with("\";token=1"), "{fence}");
+    assert_eq!(first["grpc-timeout"], "29700000u");
+    let trace = |headers: &HeaderMap| headers["traceparent"].to_str().unwrap().to_owned();
+    assert_eq!(trace(first)[..36], trace(undo)[..36]);
+    assert_ne!(trace(first), trace(second));
+}

@@ -1,0 +1,17 @@
+//! Sagas, run by the engine.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+mod engine;
+mod follow;
+mod hostile;
+mod http;
+mod local;
+mod must_not_compile;
+mod operator;
+mod processes;
+mod random;
+mod sweep;
+mod upgrade;
+mod workers;
+mod world;

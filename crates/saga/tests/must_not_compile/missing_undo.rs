@@ -1,0 +1,21 @@
+use backstay_saga::{Attempt, Cx, Saga, StepError, UndoError, Version};
+
+async fn hold(_: Cx<(), u32>) -> Result<String, StepError> {
+    Ok(String::new())
+}
+
+async fn release(_: Cx<(), u32>, _: Attempt<String>) -> Result<(), UndoError> {
+    Ok(())
+}
+
+async fn charge(_: Cx<(), u32>, _held: String) -> Result<u64, StepError> {
+    Ok(1)
+}
+
+// A step that does not say how it is undone can't be needed.
+fn main() {
+    let saga = Saga::builder("trip", Version(1));
+    let held = saga.step("hold", hold);
+    let paid = saga.step("charge", charge).needs(held).pivot();
+    let _ = (saga.build(paid), release);
+}
