@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,8 @@ pub struct StepError {
     pub(crate) effect: StepEffect,
     /// Trying again shows the same.
     pub(crate) is_final: bool,
+    /// Trying again sooner shows the same.
+    pub(crate) after: Duration,
     source: Box<dyn Error + Send + Sync>,
 }
 
@@ -62,8 +65,16 @@ impl StepError {
         Self {
             effect,
             is_final: effect == StepEffect::Failed,
+            after: Duration::ZERO,
             source: error.into(),
         }
+    }
+
+    /// The next attempt is not made sooner than so long from now, a day at most.
+    #[must_use]
+    pub fn again_in(mut self, time: Duration) -> Self {
+        self.after = time.min(LONGEST);
+        self
     }
 
     /// What is left behind.
@@ -131,6 +142,9 @@ impl fmt::Debug for UndoError {
         write!(f, "{self}")
     }
 }
+
+/// Whoever needs longer wants a sleep.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
 /// As much of an error's text is kept.
 const TEXT: usize = 4_096;

@@ -2,19 +2,22 @@
 
 use std::task::{Context, Poll};
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Request};
-use backstay_core::deadline::{GrpcTimeout, less_margin};
+use ::http::header::RETRY_AFTER;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use backstay_core::deadline::{GrpcTimeout, less_margin, parse_retry_after_seconds};
 use backstay_core::structured::string_of;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::cx::{Cx, Purpose};
+use crate::error::{StepEffect, StepError};
 use crate::hash;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const UNDOES: HeaderName = HeaderName::from_static("backstay-undoes");
 const FENCE: HeaderName = HeaderName::from_static("fencing-token");
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const EFFECT: HeaderName = HeaderName::from_static("backstay-effect");
 const TRACE: HeaderName = HeaderName::from_static("traceparent");
 
 impl<App, In> Cx<App, In> {
@@ -79,6 +82,58 @@ impl<App, In> Cx<App, In> {
         let attempt = format!("{:?} {}", call.purpose, call.attempt);
         let span = hash::hex(&[trace.as_bytes(), call.step.as_bytes(), attempt.as_bytes()]);
         format!("00-{}-{}-01", &trace[..32], &span[..16])
+    }
+}
+
+impl StepError {
+    /// What the answer to a step's request means: `Ok` for one of success.
+    ///
+    /// | answer | the step |
+    /// |---|---|
+    /// | 2xx | is done |
+    /// | 429, and 503 with `Retry-After` | was not executed, and is tried again then |
+    /// | 409 with `Retry-After`: an earlier attempt still runs | is unknown, and asks again then |
+    /// | other 4xx | has failed |
+    /// | all else | is unknown |
+    ///
+    /// A server that knows better says so by `backstay-effect`, as those do that are built with `backstay`. `Retry-After` is read in
+    /// seconds.
+    ///
+    /// ```
+    /// use backstay_saga::{StepEffect, StepError};
+    /// use http::{HeaderMap, StatusCode};
+    ///
+    /// let refused = StepError::answered(StatusCode::PAYMENT_REQUIRED, &HeaderMap::new());
+    /// assert_eq!(refused.unwrap_err().effect(), StepEffect::Failed);
+    /// ```
+    pub fn answered(status: StatusCode, headers: &HeaderMap) -> Result<(), Self> {
+        if status.is_success() {
+            return Ok(());
+        }
+        let after = headers.get(RETRY_AFTER);
+        let after = after.and_then(|after| parse_retry_after_seconds(after.as_bytes()));
+        let comes_back = after.is_some();
+        let effect = match status {
+            StatusCode::TOO_MANY_REQUESTS => StepEffect::NotExecuted,
+            StatusCode::SERVICE_UNAVAILABLE if comes_back => StepEffect::NotExecuted,
+            StatusCode::CONFLICT if comes_back => StepEffect::Unknown,
+            StatusCode::REQUEST_TIMEOUT => StepEffect::Unknown,
+            status if status.is_client_error() => StepEffect::Failed,
+            _ => StepEffect::Unknown,
+        };
+        let stated = headers.get(EFFECT).map(HeaderValue::as_bytes);
+        let effect = match (stated, effect) {
+            (Some(b"not-executed"), StepEffect::Unknown) => StepEffect::NotExecuted,
+            (Some(b"unknown" | b"executed"), _) => StepEffect::Unknown,
+            (_, effect) => effect,
+        };
+        let what = format!("the answer was {status}");
+        let error = match effect {
+            StepEffect::Failed => Self::failed(what),
+            StepEffect::NotExecuted => Self::not_executed(what),
+            StepEffect::Unknown => Self::unknown(what),
+        };
+        Err(error.again_in(after.unwrap_or_default()))
     }
 }
 

@@ -249,7 +249,8 @@ impl State {
         let wait = policy
             .retry
             .wait(attempts, rest, random)
-            .filter(|_| !error.is_final);
+            .filter(|_| !error.is_final)
+            .map(|wait| wait.max(error.after));
         self.attempt_failed(step, error.effect, text(error), wait, now)
     }
 

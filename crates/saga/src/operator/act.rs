@@ -118,7 +118,46 @@ impl Operator {
             Phase::Ended(_) => Err("it has ended".to_owned()),
             Phase::Forward | Phase::Back => Ok(()),
         };
-        self.act(saga, id, by, Action::Abandon, is_possible).await
+        match self
+            .act(saga, id, by.clone(), Action::Abandon, is_possible)
+            .await
+        {
+            Err(ActError::Show(ShowError::Illegal(_))) => self.abandon_unread(saga, id, by).await,
+            acted => acted,
+        }
+    }
+
+    /// Ends an instance whose log can't be, so that no worker looks at it again.
+    async fn abandon_unread(&self, saga: &str, id: &str, by: By) -> Result<(), ActError> {
+        let name = Name::new(saga, id);
+        let act = Act {
+            action: Action::Abandon,
+            by: by.who,
+            why: by.why,
+        };
+        let outcome = Outcome::Abandoned;
+        for _ in 0..TRIES {
+            let events = self.events(saga, id).await?;
+            let Some(last) = events.last() else {
+                let (saga, id) = (saga.to_owned(), id.to_owned());
+                return Err(ShowError::NotFound { saga, id }.into());
+            };
+            let now = machine_now();
+            let record = Record {
+                at: now,
+                epoch: None,
+                entries: vec![Entry::Act(act.clone()), Entry::End { outcome }],
+            };
+            let batch = self.instances.append(&name, last.version, &record);
+            // Where its start can't be read, its shard is that of one that is no child.
+            let start = self.instances.start(&name).await.ok().flatten();
+            let shard = start.map_or_else(|| name.shard(), |start| start.shard);
+            let batch = self.noted(batch, &name, shard, Some(outcome), None, now);
+            if self.commit(batch).await? {
+                return Ok(());
+            }
+        }
+        Err(ActError::Busy)
     }
 
     /// Sends a signal with a value. False if one of this name was sent before: the first counts.
@@ -216,6 +255,11 @@ impl Operator {
             parked.as_deref(),
             now,
         );
+        self.commit(batch).await
+    }
+
+    /// False if somebody else was first.
+    async fn commit(&self, batch: Batch) -> Result<bool, ActError> {
         match self.instances.store.commit(batch).await {
             Ok(_) => Ok(true),
             Err(CommitError::Conflict(_)) => Ok(false),

@@ -179,3 +179,27 @@ async fn attempts_are_bounded() {
     assert!(matches!(settled, Settled::Undone(_)), "{settled:?}");
     assert_eq!(world.calls(), ["+one", "+one", "?one"]);
 }
+
+/// A step that says when to come back is not asked sooner.
+#[tokio::test(start_paused = true)]
+async fn a_step_says_when_to_come_back() {
+    async fn busy(cx: crate::world::Context) -> Result<String, backstay_saga::StepError> {
+        if cx.attempt() == 1 {
+            let error = backstay_saga::StepError::unknown("still at it");
+            return Err(error.again_in(Duration::from_secs(90)));
+        }
+        Ok("done".to_owned())
+    }
+    let saga: Builder<Arc<World>, Order> = Saga::builder("busy", Version(1));
+    let one = saga.step("one", busy).undo(undo);
+    let saga = saga.build(one).unwrap();
+    let (world, home) = (Arc::new(World::default()), memory());
+    let engine = engine(&world, &saga, &home).await;
+    let begun = tokio::time::Instant::now();
+    let handle = engine.start(&saga, "7", Order { number: 7 }).await.unwrap();
+    assert_eq!(
+        handle.settled().await.unwrap(),
+        Settled::Done("done".to_owned())
+    );
+    assert!(begun.elapsed() >= Duration::from_secs(90));
+}

@@ -1,6 +1,8 @@
 use std::sync::{Arc, Mutex};
 
-use backstay_saga::{Attempt, Cx, Engine, Saga, Settled, StepError, UndoError, Version};
+use backstay_saga::{
+    Attempt, Cx, Engine, Saga, Settled, StepEffect, StepError, UndoError, Version,
+};
 use http::HeaderMap;
 
 use crate::world::memory;
@@ -56,4 +58,36 @@ async fn calls_carry_headers() {
     let trace = |headers: &HeaderMap| headers["traceparent"].to_str().unwrap().to_owned();
     assert_eq!(trace(first)[..36], trace(undo)[..36]);
     assert_ne!(trace(first), trace(second));
+}
+
+/// SAG-3: what an answer means.
+#[test]
+fn answers_are_read() {
+    let cases = [
+        (402, "", "", StepEffect::Failed),
+        (410, "", "not-executed", StepEffect::Failed),
+        (410, "", "unknown", StepEffect::Unknown),
+        (409, "", "", StepEffect::Failed),
+        (409, "1", "unknown", StepEffect::Unknown),
+        (429, "", "", StepEffect::NotExecuted),
+        (503, "2", "", StepEffect::NotExecuted),
+        (503, "", "", StepEffect::Unknown),
+        (503, "", "not-executed", StepEffect::NotExecuted),
+        (503, "2", "executed", StepEffect::Unknown),
+        (500, "", "", StepEffect::Unknown),
+        (302, "", "", StepEffect::Unknown),
+    ];
+    for (status, after, effect, expected) in cases {
+        let mut headers = HeaderMap::new();
+        if !after.is_empty() {
+            headers.insert("retry-after", after.parse().unwrap());
+        }
+        if !effect.is_empty() {
+            headers.insert("backstay-effect", effect.parse().unwrap());
+        }
+        let status = http::StatusCode::from_u16(status).unwrap();
+        let error = StepError::answered(status, &headers).unwrap_err();
+        assert_eq!(error.effect(), expected, "{status} {after} {effect}");
+    }
+    assert!(StepError::answered(http::StatusCode::CREATED, &HeaderMap::new()).is_ok());
 }

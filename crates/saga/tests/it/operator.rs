@@ -206,3 +206,45 @@ async fn what_is_under_way_is_undone() {
     assert!(matches!(settled, Settled::Undone(_)), "{settled:?}");
     assert_eq!(ground.world.calls(), ["+hold", "-hold"]);
 }
+
+/// SAG-7, SAG-10: an instance whose log can't be is listed, stops nobody else, and can be abandoned.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_can_not_be() {
+    let ground = ground(World::default(), memory()).await;
+    sleep(Duration::from_secs(1)).await;
+    let wrong = r#"{"at":1,"entries":[{"undone":{"step":0}}]}"#;
+    let wrong = backstay_store::Event::new("saga", wrong);
+    let listed = ground.operator.active(None).await.unwrap().instances;
+    assert_eq!(listed.len(), 1);
+    let batch = backstay_store::Batch::new().append("saga/default/order/7", wrong);
+    ground.store.commit(batch).await.unwrap();
+    // It is seen when somebody looks.
+    let _ = ground
+        .operator
+        .signal("order", "7", "approved", &"yes")
+        .await;
+    sleep(Duration::from_secs(120)).await;
+    let listed = ground.operator.active(None).await.unwrap().instances;
+    assert_eq!(listed[0].standing, Standing::Unreadable);
+    let other = ground
+        .engine
+        .start(&saga(), "8", Order { number: 8 })
+        .await
+        .unwrap();
+    ground
+        .operator
+        .signal("order", "8", "approved", &"yes")
+        .await
+        .unwrap();
+    assert!(matches!(other.settled().await.unwrap(), Settled::Done(_)));
+    ground.operator.abandon("order", "7", by()).await.unwrap();
+    assert!(
+        ground
+            .operator
+            .active(None)
+            .await
+            .unwrap()
+            .instances
+            .is_empty()
+    );
+}
