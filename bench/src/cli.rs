@@ -11,10 +11,10 @@ use clap::{Parser, ValueEnum};
 #[command(
     name = "bench",
     version,
-    about = "One protected call, one commit, or one failover, side by side with others that do the same",
+    about = "One protected call, one commit, one saga, or one failover, side by side with others that do the same",
     after_help = "call: on several threads, ns is the batch's wall time by all its calls: calls a \
-                  second are 1e9 by it.\nstore and failover: need a Postgres server, \
-                  which `cargo xtask bench` starts.\nA missed target does not fail the command.",
+                  second are 1e9 by it.\nstore, saga and failover: need a Postgres server, \
+                  which `cargo xtask bench` starts; saga: needs its peers, which it builds.\nA missed target does not fail the command.",
     styles = Styles::plain()
 )]
 pub(crate) struct Cli {
@@ -34,13 +34,13 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
 
-    /// store, failover: a folder on a disk for its files [default: target/bench of the workspace]
+    /// store, saga, failover: a folder on a disk for its files [default: target/bench of the workspace]
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
 
-    /// store, failover: leave a server's rows out
-    #[arg(long, value_name = "SERVER")]
-    pub(crate) without: Option<Server>,
+    /// store, saga, failover: leave a server's rows out; saga: those of peers. May be said twice
+    #[arg(long, value_name = "PART")]
+    pub(crate) without: Vec<Part>,
 }
 
 /// Where results and files go unless told.
@@ -49,17 +49,24 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench");
 impl Cli {
     /// Where the rows go. What is not the whole measurement does not take its place.
     pub(crate) fn json(&self) -> PathBuf {
-        let whole = !self.quick && self.filter.is_none() && self.without.is_none();
+        let whole = !self.quick && self.filter.is_none() && self.without.is_empty();
         let file = match (self.bench, whole) {
             (Bench::Call, true) => "call.json",
             (Bench::Call, false) => "call-partial.json",
             (Bench::Store, true) => "store.json",
             (Bench::Store, false) => "store-partial.json",
+            (Bench::Saga, true) => "saga.json",
+            (Bench::Saga, false) => "saga-partial.json",
             (Bench::Failover, true) => "failover.json",
             (Bench::Failover, false) => "failover-partial.json",
         };
         let json = self.json.clone();
         json.unwrap_or_else(|| PathBuf::from(FOLDER).join(file))
+    }
+
+    /// Whether some rows are left out.
+    pub(crate) fn is_without(&self, part: Part) -> bool {
+        self.without.contains(&part)
     }
 
     /// Where a store's files go.
@@ -75,15 +82,28 @@ pub(crate) enum Bench {
     Call,
     /// Commits to SQLite and Postgres, beside the same rows written by hand
     Store,
+    /// Sagas of three steps, on ours and others' engines
+    Saga,
     /// From a leader's end to the next leader's first write
     Failover,
 }
 
 /// What a bench needs and a machine may not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Server {
+pub(crate) enum Part {
     /// The rows of the group `postgres`
     Postgres,
+    /// saga: those of others' engines
+    Peers,
+}
+
+impl Part {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Peers => "peers",
+        }
+    }
 }
 
 /// Why nothing is measured.
@@ -96,7 +116,8 @@ pub(crate) enum Refusal {
 }
 
 const CHOICES: &str = "the choices are: call [--quick] [--filter TEXT] [--json PATH]; \
-                       store and failover, which also take [--dir FOLDER] [--without postgres]";
+                       store, saga and failover, which also take [--dir FOLDER] [--without postgres]; \
+                       saga also takes [--without peers]";
 
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refusal> {
     let cli = Cli::try_parse_from(args).map_err(|error| {
@@ -106,8 +127,12 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Ref
             Refusal::Shown(error.to_string())
         }
     })?;
-    if cli.bench == Bench::Call && (cli.dir.is_some() || cli.without.is_some()) {
+    if cli.bench == Bench::Call && (cli.dir.is_some() || !cli.without.is_empty()) {
         let line = format!("error: call has neither files nor servers; {CHOICES}");
+        return Err(Refusal::Mistake(line));
+    }
+    if cli.bench != Bench::Saga && cli.is_without(Part::Peers) {
+        let line = format!("error: only saga can leave its peers out; {CHOICES}");
         return Err(Refusal::Mistake(line));
     }
     Ok(cli)
@@ -156,23 +181,35 @@ mod tests {
         assert!(plain.json().ends_with("target/bench/store.json"));
         assert!(plain.dir().ends_with("target/bench"));
         let part = parsed(&["store", "--without", "postgres", "--dir", "disk"]).unwrap();
-        assert_eq!(part.without, Some(Server::Postgres));
+        assert!(part.is_without(Part::Postgres) && !part.is_without(Part::Peers));
         assert_eq!(part.dir(), PathBuf::from("disk"));
         assert!(part.json().ends_with("target/bench/store-partial.json"));
+    }
+
+    /// The bench of sagas may leave out its server, its peers, or both.
+    #[test]
+    fn flags_of_sagas_arrive() {
+        let plain = parsed(&["saga"]).unwrap();
+        assert_eq!(plain.bench, Bench::Saga);
+        assert!(plain.json().ends_with("target/bench/saga.json"));
+        let part = parsed(&["saga", "--without", "postgres", "--without=peers"]).unwrap();
+        assert_eq!(part.without, [Part::Postgres, Part::Peers]);
+        assert!(part.json().ends_with("target/bench/saga-partial.json"));
     }
 
     /// A wrong bench, flag or value is one line that names the choices.
     #[test]
     fn a_mistake_is_one_line_with_the_choices() {
-        let wrong: [&[&str]; 8] = [
+        let wrong: [&[&str]; 9] = [
             &[],
-            &["saga"],
+            &["sagas"],
             &["call", "--fast"],
             &["call", "--json"],
             &["call", "stack"],
             &["call", "--dir", "disk"],
             &["call", "--without", "postgres"],
             &["store", "--without", "etcd"],
+            &["store", "--without", "peers"],
         ];
         for args in wrong {
             let Err(Refusal::Mistake(line)) = parsed(args) else {

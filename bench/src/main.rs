@@ -13,6 +13,7 @@ mod cli;
 mod clock;
 mod failover;
 mod results;
+mod saga;
 mod stats;
 mod store;
 mod target;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Ok(cli) => match cli.bench {
             Bench::Call => call::run(&cli),
             Bench::Store => store::run(&cli),
+            Bench::Saga => saga::run(&cli),
             Bench::Failover => failover::run(&cli),
         },
         Err(Refusal::Shown(text)) => io::stdout().write_all(text.as_bytes()).map_err(Into::into),

@@ -1,6 +1,8 @@
-//! `cargo xtask bench`: one benchmark, built for release, beside the server that it needs.
+//! `cargo xtask bench`: one benchmark, built for release, beside the server and with the peers that it needs.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context, Result};
@@ -12,13 +14,27 @@ use crate::interrupt::Interrupt;
 use crate::servers::{self, Server, Servers};
 
 /// Which server a benchmark talks to.
-const NEEDS: &[(&str, Server)] = &[("store", Server::Postgres), ("failover", Server::Postgres)];
+const NEEDS: &[(&str, Server)] = &[
+    ("store", Server::Postgres),
+    ("saga", Server::Postgres),
+    ("failover", Server::Postgres),
+];
+
+/// Which benchmark has peers in a package that is no part of the workspace.
+const HAS_PEERS: &str = "saga";
+const PEERS: &str = "BACKSTAY_BENCH_PEERS";
 
 /// Runs the benchmark and hands its exit status on.
 pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
+    let peers = if needs_peers(args) {
+        Some(build_peers(workspace)?)
+    } else {
+        None
+    };
     let status = match server(args) {
-        Some(server) => beside(server, workspace, args)?,
+        Some(server) => beside(server, workspace, args, peers)?,
         None => release(workspace, "run")
+            .envs(peers.map(|peers| (PEERS, peers)))
             .arg("--")
             .args(args)
             .status()
@@ -35,13 +51,33 @@ fn release(workspace: &Workspace, verb: &str) -> Command {
     command
 }
 
+/// Builds the program that runs the peers, and says where it is.
+fn build_peers(workspace: &Workspace) -> Result<PathBuf> {
+    let target = workspace.target.join("bench-peers");
+    let mut build = workspace.cargo();
+    build
+        .args(["build", "--release", "--locked", "--manifest-path"])
+        .arg(workspace.root.join("bench/peers/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target);
+    cargo::run(&mut build).context("the peers; `--without peers` leaves them out")?;
+    let name = format!("backstay-bench-peers{}", std::env::consts::EXE_SUFFIX);
+    Ok(target.join("release").join(name))
+}
+
 /// Starts the server once the benchmark is built, and stops it at the end.
-fn beside(server: Server, workspace: &Workspace, args: &[OsString]) -> Result<ExitStatus> {
+fn beside(
+    server: Server,
+    workspace: &Workspace,
+    args: &[OsString],
+    peers: Option<PathBuf>,
+) -> Result<ExitStatus> {
     let interrupt = Interrupt::watch()?;
     cargo::run(&mut release(workspace, "build"))?;
     let servers = Servers::start([server].into_iter(), &servers::Args::default(), &interrupt)?;
     let group = Group::new(None)?;
     let mut command = release(workspace, "run");
+    command.envs(peers.map(|peers| (PEERS, peers)));
     command.arg("--quiet").arg("--").args(args);
     servers.tell(group.adopt(&mut command));
     let _forward = interrupt.forward_to(&group);
@@ -54,22 +90,35 @@ fn beside(server: Server, workspace: &Workspace, args: &[OsString]) -> Result<Ex
 
 /// The server that the benchmark talks to with these arguments, which it checks itself.
 fn server(args: &[OsString]) -> Option<Server> {
-    let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
+    let words = words(args);
     let (_, server) = NEEDS
         .iter()
         .find(|(bench, _)| words.iter().any(|word| word == bench))?;
     let value = server.to_possible_value()?;
-    let name = value.get_name();
-    let asks = words
+    (!asks(&words) && !is_left_out(&words, value.get_name())).then_some(*server)
+}
+
+/// Whether peers have to be built for these arguments.
+fn needs_peers(args: &[OsString]) -> bool {
+    let words = words(args);
+    words.iter().any(|word| word == HAS_PEERS) && !asks(&words) && !is_left_out(&words, "peers")
+}
+
+fn words(args: &[OsString]) -> Vec<Cow<'_, str>> {
+    args.iter().map(|word| word.to_string_lossy()).collect()
+}
+
+/// Whether nothing is measured.
+fn asks(words: &[Cow<'_, str>]) -> bool {
+    words
         .iter()
-        .any(|word| ["-h", "--help", "-V", "--version"].contains(&&**word));
-    let left_out = words
-        .windows(2)
-        .any(|two| two[0] == "--without" && two[1] == name)
-        || words
-            .iter()
-            .any(|word| word.strip_prefix("--without=") == Some(name));
-    (!asks && !left_out).then_some(*server)
+        .any(|word| ["-h", "--help", "-V", "--version"].contains(&&**word))
+}
+
+fn is_left_out(words: &[Cow<'_, str>], part: &str) -> bool {
+    let in_two = |two: &[Cow<'_, str>]| two[0] == "--without" && two[1] == part;
+    let in_one = |word: &Cow<'_, str>| word.strip_prefix("--without=") == Some(part);
+    words.windows(2).any(in_two) || words.iter().any(in_one)
 }
 
 #[cfg(test)]
@@ -84,6 +133,7 @@ mod tests {
             "store",
             "store --quick --filter sqlite",
             "store --without etcd",
+            "saga --without peers",
         ] {
             assert_eq!(server(line), Some(Server::Postgres), "{line}");
         }
@@ -93,8 +143,24 @@ mod tests {
             "store --help",
             "store --without postgres",
             "store --quick --without=postgres",
+            "saga --without peers --without postgres",
         ] {
             assert_eq!(server(line), None, "{line}");
+        }
+    }
+
+    /// Peers are built for the benchmark that has them, unless they are left out.
+    #[test]
+    fn peers_are_built_where_they_are_needed() {
+        let needs_peers =
+            |line: &str| needs_peers(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert!(needs_peers("saga --quick --without postgres"));
+        for line in [
+            "store",
+            "saga --help",
+            "saga --without=postgres --without=peers",
+        ] {
+            assert!(!needs_peers(line), "{line}");
         }
     }
 }

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 pub(crate) use self::candidate::stand;
 use self::candidate::{Candidate, Home};
-use crate::cli::{Cli, Server};
+use crate::cli::{Cli, Part};
 use crate::results;
 use crate::stats::percentile;
 
@@ -85,7 +85,7 @@ fn homes(cli: &Cli) -> Result<Vec<(&'static str, Home)>> {
         let folder = TempDir::with_prefix_in("failover-", cli.dir())?;
         homes.push(("sqlite", Home::Sqlite(folder)));
     }
-    if named("postgres") && cli.without != Some(Server::Postgres) {
+    if named("postgres") && !cli.is_without(Part::Postgres) {
         let url = env::var("BACKSTAY_POSTGRES_URL").context(
             "no Postgres server: type `cargo xtask bench failover`, or leave it out with \
              `--without postgres`",

@@ -1,10 +1,10 @@
 //! Commits to a store, beside the same rows written by hand.
 
 mod disk;
-mod load;
+pub(crate) mod load;
 mod measure;
 mod row;
-mod subject;
+pub(crate) mod subject;
 mod table;
 mod targets;
 
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use self::measure::Effort;
 use self::subject::{Group, Subject};
-use crate::cli::{Cli, Server};
+use crate::cli::{Cli, Part};
 use crate::results;
 
 /// Where the Postgres server is.
@@ -31,19 +31,19 @@ pub(crate) fn run(cli: &Cli) -> Result<()> {
     };
     let json = cli.json();
     results::check_writable(&json)?;
-    let ground = Ground::new(&cli.dir(), &subjects)?;
+    let needs_postgres = subjects.iter().any(|one| one.group() == Group::Postgres);
+    let ground = Ground::new(&cli.dir(), needs_postgres)?;
     let rows = measure::measure(&subjects, &ground, effort)?;
     results::write(&json, &rows)?;
-    table::print(&mut io::stdout().lock(), &rows, cli.without)?;
+    table::print(&mut io::stdout().lock(), &rows, &cli.without)?;
     Ok(())
 }
 
 /// The subjects whose name or group has the text, or all; without those of a server that is left out.
 fn chosen(cli: &Cli) -> Result<Vec<Subject>> {
     let text = cli.filter.as_deref().unwrap_or_default().to_lowercase();
-    let left_out = |subject: &Subject| {
-        cli.without == Some(Server::Postgres) && subject.group() == Group::Postgres
-    };
+    let left_out =
+        |subject: &Subject| cli.is_without(Part::Postgres) && subject.group() == Group::Postgres;
     let named = |subject: &Subject| {
         subject.name().contains(&text) || subject.group().name().contains(&text)
     };
@@ -58,25 +58,24 @@ fn chosen(cli: &Cli) -> Result<Vec<Subject>> {
 }
 
 /// Where subjects find a disk and a server.
-struct Ground {
+pub(crate) struct Ground {
     /// Each subject makes a folder in it for every visit.
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     /// Empty where no subject needs it.
-    postgres: String,
+    pub(crate) postgres: String,
 }
 
 impl Ground {
-    fn new(dir: &Path, subjects: &[Subject]) -> Result<Self> {
+    pub(crate) fn new(dir: &Path, needs_postgres: bool) -> Result<Self> {
         let made = |what| format!("cannot make {what}{}", dir.display());
         fs::create_dir_all(dir).with_context(|| made(""))?;
         disk::refuse_memory(dir, "name a folder on a disk with `--dir`")?;
-        let folder = TempDir::with_prefix_in("store-", dir);
+        let folder = TempDir::with_prefix_in("bench-", dir);
         let folder = folder.with_context(|| made("a folder in "))?;
-        let needs_postgres = subjects.iter().any(|one| one.group() == Group::Postgres);
         let mut postgres = String::new();
         if needs_postgres {
             postgres = env::var(POSTGRES).ok().context(
-                "no Postgres server: type `cargo xtask bench store`, or leave it out with \
+                "no Postgres server: run this by `cargo xtask bench`, or leave it out with \
                  `--without postgres`",
             )?;
             subject::postgres::check(&postgres)?;

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use super::row::{Row, find};
 use super::subject::{Group, Subject};
 use super::targets::targets;
-use crate::cli::Server;
+use crate::cli::Part;
 use crate::target;
 
 /// Prints the rows, what was left out, and the targets.
-pub(crate) fn print(out: &mut impl Write, rows: &[Row], without: Option<Server>) -> io::Result<()> {
+pub(crate) fn print(out: &mut impl Write, rows: &[Row], without: &[Part]) -> io::Result<()> {
     let names = rows.iter().map(|row| row.subject.name().len());
     let width = names.fold("subject".len(), usize::max);
     writeln!(
@@ -32,8 +32,8 @@ pub(crate) fn print(out: &mut impl Write, rows: &[Row], without: Option<Server>)
             row.p99 / 1e3,
         )?;
     }
-    if let Some(Server::Postgres) = without {
-        writeln!(out, "postgres  skipped by request")?;
+    for part in without {
+        writeln!(out, "{}  skipped by request", part.name())?;
     }
     writeln!(out, "{FOOT}")?;
     print_http(out, rows)?;
@@ -104,7 +104,7 @@ mod tests {
             row(Subject::Sqlite, 8, 2_500.0, 300.0),
         ];
         let mut out = Vec::new();
-        print(&mut out, &rows, Some(Server::Postgres)).unwrap();
+        print(&mut out, &rows, &[Part::Postgres]).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<_> = text.lines().take(5).collect();
         assert_eq!(
@@ -125,7 +125,7 @@ mod tests {
             let mut page = row(Subject::Page, 1, 5_000.0, 200.0);
             page.spread = spread;
             let mut out = Vec::new();
-            print(&mut out, &[page], None).unwrap();
+            print(&mut out, &[page], &[]).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert!(!printed(0.2).contains("not steady"));

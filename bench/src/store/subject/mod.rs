@@ -185,6 +185,6 @@ async fn commit_to(store: Store, committers: usize, window: Window) -> Result<Sa
 }
 
 /// One for each visit, as large as tokio makes it.
-fn runtime() -> Result<Runtime> {
+pub(crate) fn runtime() -> Result<Runtime> {
     Ok(Builder::new_multi_thread().enable_all().build()?)
 }

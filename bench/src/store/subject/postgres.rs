@@ -22,14 +22,14 @@ pub(super) fn visit(ground: &Ground, committers: usize, window: Window) -> Resul
 }
 
 /// A schema of its own, with the store's tables.
-pub(super) struct Tables {
-    pub(super) schema: String,
-    pub(super) store: PostgresStore,
+pub(crate) struct Tables {
+    pub(crate) schema: String,
+    pub(crate) store: PostgresStore,
     client: Client,
 }
 
 impl Tables {
-    pub(super) async fn new(url: &str) -> Result<Self> {
+    pub(crate) async fn new(url: &str) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let schema = format!("bench_{}_{number}", std::process::id());
@@ -43,7 +43,7 @@ impl Tables {
         })
     }
 
-    pub(super) async fn remove(self) -> Result<()> {
+    pub(crate) async fn remove(self) -> Result<()> {
         drop(self.store);
         let drop = format!(
             "SET client_min_messages = warning; DROP SCHEMA {} CASCADE",
@@ -54,7 +54,7 @@ impl Tables {
 }
 
 /// A plain connection.
-pub(super) async fn connect(url: &str) -> Result<Client> {
+pub(crate) async fn connect(url: &str) -> Result<Client> {
     let connected = tokio_postgres::connect(url, NoTls).await;
     let (client, connection) = connected.context("the Postgres server can't be reached")?;
     tokio::spawn(connection);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use backstay_store::{Append, Event};
 use backstay_store::{Batch, Expected, Fence, Put, Timestamp, Version};
 
+use super::instances;
 use super::names::Name;
 use super::settled::Why;
 use super::worker::Worker;
@@ -18,13 +19,14 @@ use crate::testkit::Flaw;
 pub(super) struct Draft<App> {
     pub(super) worker: Arc<Worker<App>>,
     pub(super) name: Name,
+    pub(super) stream: Arc<str>,
     pub(super) shard: u32,
     pub(super) version: Version,
     pub(super) fence: Fence,
     pub(super) now: Timestamp,
     /// What follows may begin.
     pub(super) goes_on: bool,
-    pub(super) before: State,
+    pub(super) before: Arc<State>,
 }
 
 impl<App: Send + Sync + 'static> Draft<App> {
@@ -35,7 +37,7 @@ impl<App: Send + Sync + 'static> Draft<App> {
         is_undo: bool,
         output: &Json,
     ) -> Result<(Vec<Entry>, State), Illegal> {
-        let mut next = self.before.clone();
+        let mut next = State::clone(&self.before);
         let done = if is_undo {
             Entry::Undone { step }
         } else {
@@ -63,13 +65,12 @@ impl<App: Send + Sync + 'static> Draft<App> {
     }
 
     fn append(&self, record: &Record) -> Batch {
-        let instances = &self.worker.instances;
         #[cfg(feature = "test-util")]
         if self.worker.has_flaw(Flaw::NoFence) && self.version != Version::START {
             let append = Append::new(Event::new(crate::log::KIND, record.bytes()));
-            return Batch::new().append(instances.names.stream(&self.name), append);
+            return Batch::new().append(&*self.stream, append);
         }
-        let batch = instances.append(&self.name, self.version, record);
+        let batch = instances::append(&*self.stream, self.version, record);
         batch.fenced(self.fence.clone())
     }
 

@@ -14,6 +14,9 @@ use super::worker::Worker;
 const SCAN_EVERY: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// Between two looks. Most changes are this worker's own, and each commit would have it look.
+const REST: Duration = Duration::from_millis(5);
+
 /// Follows the keys of instances that have not ended.
 pub(super) async fn follow<App: Send + Sync + 'static>(worker: Arc<Worker<App>>, after: Position) {
     let prefix = worker.names().actives();
@@ -31,6 +34,7 @@ pub(super) async fn follow<App: Send + Sync + 'static>(worker: Arc<Worker<App>>,
                         ensure(&worker, &name, shard);
                     }
                 }
+                sleep(REST).await;
             }
             Ok(Err(WatchError::Forgotten { .. })) => {
                 // What was missed is found by looking through all.

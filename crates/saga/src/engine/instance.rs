@@ -33,11 +33,13 @@ use crate::testkit::Flaw;
 pub(super) struct Instance<App> {
     pub(super) worker: Arc<Worker<App>>,
     pub(super) name: Name,
+    /// The name of its stream.
+    pub(super) stream: Arc<str>,
     pub(super) shard: u32,
     pub(super) run: Arc<dyn Run<App>>,
     pub(super) input: Input,
     /// As it is in the store.
-    pub(super) state: State,
+    pub(super) state: Arc<State>,
     pub(super) version: Version,
     /// Under this its last record was written.
     pub(super) fence: Fence,
@@ -184,7 +186,7 @@ impl<App: Send + Sync + 'static> Instance<App> {
                 return Err(Stop::Over);
             }
             let now = self.worker.now();
-            let mut next = self.state.clone();
+            let mut next = State::clone(&self.state);
             let mut entries = find(&mut next, now)?;
             if self.worker.may_begin(self.shard) {
                 let more = next.advance(now, &entries)?;
@@ -328,9 +330,8 @@ impl<App: Send + Sync + 'static> Instance<App> {
 
     /// What a commit leaves behind.
     pub(super) fn written(&mut self, commit: &Commit, next: State) {
-        let stream = self.worker.names().stream(&self.name);
-        self.version = commit.version(&stream).unwrap_or(self.version);
-        self.state = next;
+        self.version = commit.version(&self.stream).unwrap_or(self.version);
+        self.state = Arc::new(next);
     }
 
     /// Begins what is written to be, and tells who waits how far it is.
@@ -357,6 +358,7 @@ impl<App: Send + Sync + 'static> Instance<App> {
             goes_on: self.worker.may_begin(self.shard),
             worker: self.worker.clone(),
             name: self.name.clone(),
+            stream: self.stream.clone(),
             shard: self.shard,
             version: self.version,
             fence: self.fence.clone(),
@@ -381,7 +383,7 @@ impl<App: Send + Sync + 'static> Instance<App> {
     /// Reads what others have written.
     async fn catch_up(&mut self) -> Result<(), Stop> {
         loop {
-            let (state, version) = (&mut self.state, &mut self.version);
+            let (state, version) = (Arc::make_mut(&mut self.state), &mut self.version);
             match self
                 .worker
                 .instances

@@ -185,12 +185,7 @@ impl Instances {
 
     /// A batch that adds a record to an instance that is at this version.
     pub(crate) fn append(&self, name: &Name, at: Version, record: &Record) -> Batch {
-        let expected = match at {
-            Version::START => Expected::Absent,
-            version => Expected::Exactly(version),
-        };
-        let append = Append::new(Event::new(KIND, record.bytes())).expecting(expected);
-        Batch::new().append(self.names.stream(name), append)
+        append(self.names.stream(name), at, record)
     }
 
     /// The store's last position.
@@ -202,6 +197,16 @@ impl Instances {
             sleep(AGAIN).await;
         }
     }
+}
+
+/// A batch that adds a record to the stream of an instance that is at this version.
+pub(crate) fn append(stream: impl Into<String>, at: Version, record: &Record) -> Batch {
+    let expected = match at {
+        Version::START => Expected::Absent,
+        version => Expected::Exactly(version),
+    };
+    let append = Append::new(Event::new(KIND, record.bytes())).expecting(expected);
+    Batch::new().append(stream, append)
 }
 
 /// Asks until the store answers.

@@ -122,6 +122,7 @@ fn hold<App: Send + Sync + 'static>(
 ) {
     let held = Held {
         shard,
+        fence: claim.fence(),
         claim,
         until,
         leaves: false,

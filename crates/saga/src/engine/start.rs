@@ -159,7 +159,7 @@ async fn start_here<App: Send + Sync + 'static>(
     };
     let now = worker.now();
     let mut entries = vec![Entry::Start(start.clone())];
-    let mut next = instance.state.clone();
+    let mut next = State::clone(&instance.state);
     let Ok(more) = next.advance(now, &entries) else {
         unreachable!("a graph that was checked begins");
     };
@@ -258,9 +258,10 @@ impl<App: Send + Sync + 'static> Entered<App> {
         Ok(Instance {
             worker: self.worker.clone(),
             name: self.name.clone(),
+            stream: self.worker.names().stream(&self.name).into(),
             shard: self.shard,
             input: run.input(&start.input)?,
-            state: State::new(run.graph().clone()),
+            state: Arc::new(State::new(run.graph().clone())),
             run,
             version: Version::START,
             fence,
@@ -386,7 +387,7 @@ async fn take_over<App: Send + Sync + 'static>(entry: &Entered<App>) -> Result<S
             return Ok(Stop::Over);
         }
     };
-    (instance.state, instance.version) = (loaded.state, loaded.version);
+    (instance.state, instance.version) = (Arc::new(loaded.state), loaded.version);
     let place = if instance.is_child {
         None
     } else {

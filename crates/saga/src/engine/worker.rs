@@ -45,6 +45,8 @@ pub(crate) struct Worker<App> {
 pub(super) struct Held {
     pub(super) shard: u32,
     pub(super) claim: Claim,
+    /// The claim's.
+    pub(super) fence: Fence,
     /// Counted from before the store was asked: from then on another may have it.
     pub(super) until: Instant,
     /// It is given to another worker as soon as its calls have ended.
@@ -123,7 +125,7 @@ impl<App> Worker<App> {
     pub(super) fn fence(&self, shard: u32) -> Option<Fence> {
         let shards = self.shards();
         let held = shards.get(&shard)?;
-        (Instant::now() < held.until).then(|| held.claim.fence())
+        (Instant::now() < held.until).then(|| held.fence.clone())
     }
 
     /// Whether calls of a shard may begin.
