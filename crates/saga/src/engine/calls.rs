@@ -1,12 +1,14 @@
 //! Calls of steps, and what becomes of them.
 
+use std::collections::BTreeMap;
 use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use backstay_store::Timestamp;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{AbortHandle, Abortable, BoxFuture};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::child;
@@ -18,6 +20,76 @@ use crate::graph::Work;
 use crate::json::{Json, Unreadable};
 use crate::log::{Cause, Entry};
 use crate::machine::{Back, Forward, LARGE, State};
+
+/// Calls under way, by step.
+#[derive(Default)]
+pub(super) struct Calls {
+    running: FuturesUnordered<Abortable<BoxFuture<'static, Ended>>>,
+    aborts: BTreeMap<usize, AbortHandle>,
+}
+
+impl Calls {
+    /// Nobody waits for any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.aborts.is_empty()
+    }
+
+    /// Whether [`next`](Self::next) has something to do, be it to drop what was given up.
+    pub(super) fn is_polled(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    pub(super) fn has(&self, step: usize) -> bool {
+        self.aborts.contains_key(&step)
+    }
+
+    /// Whether anything is called but sagas within this one, which run by themselves.
+    pub(super) fn has_own(&self, state: &State) -> bool {
+        let is_child = |step: &usize| matches!(state.graph.steps[*step].work, Work::Child { .. });
+        !self.aborts.keys().all(is_child)
+    }
+
+    pub(super) fn add(&mut self, step: usize, call: BoxFuture<'static, Ended>) {
+        let (abort, registration) = AbortHandle::new_pair();
+        self.running.push(Abortable::new(call, registration));
+        self.aborts.insert(step, abort);
+    }
+
+    /// Gives up the others.
+    pub(super) fn keep(&mut self, is_wanted: impl Fn(usize) -> bool) {
+        self.aborts.retain(|step, abort| {
+            let stays = is_wanted(*step);
+            if !stays {
+                abort.abort();
+            }
+            stays
+        });
+    }
+
+    /// All that have ended, one at least, unless the last was given up.
+    pub(super) async fn next(&mut self) -> Vec<Ended> {
+        let mut all = Vec::new();
+        loop {
+            let next = if all.is_empty() {
+                self.running.next().await
+            } else {
+                match self.running.next().now_or_never() {
+                    Some(next) => next,
+                    None => return all,
+                }
+            };
+            match next {
+                Some(Ok(ended)) => {
+                    self.aborts.remove(&ended.step());
+                    all.push(ended);
+                }
+                // Nobody waits for it.
+                Some(Err(_)) => {}
+                None => return all,
+            }
+        }
+    }
+}
 
 /// What became of a call.
 #[derive(Debug)]

@@ -1,18 +1,14 @@
 //! One instance while it runs: decide, write down, call, wait.
 
 use std::any::TypeId;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_store::{BatchId, Commit, CommitError, Fence, Invalid, Timestamp, Version};
-use futures_util::future::{AbortHandle, Abortable, BoxFuture};
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::sleep;
 
-use super::calls::{self, Ended};
+use super::calls::{self, Calls, Ended};
 use super::draft::Draft;
 use super::instances::{LoadError, Refused};
 use super::names::Name;
@@ -55,13 +51,6 @@ pub(super) struct Instance<App> {
     pub(super) held_back: Vec<Entry>,
 }
 
-/// Calls under way, by step.
-#[derive(Default)]
-pub(super) struct Calls {
-    running: FuturesUnordered<Abortable<BoxFuture<'static, Ended>>>,
-    aborts: BTreeMap<usize, AbortHandle>,
-}
-
 /// Why an instance does not run here any more.
 #[derive(Debug)]
 pub(super) enum Stop {
@@ -93,7 +82,7 @@ impl<App: Send + Sync + 'static> Instance<App> {
                 return stop;
             }
             if !self.calls.has_own(&self.state) {
-                if self.calls.aborts.is_empty() && !self.worker.may_begin(self.shard) {
+                if self.calls.is_empty() && !self.worker.may_begin(self.shard) {
                     return Stop::Over;
                 }
                 // Others may run while it waits.
@@ -152,17 +141,7 @@ impl<App: Send + Sync + 'static> Instance<App> {
     /// Takes over what a worker before this one has left.
     pub(super) async fn recover(&mut self) -> Result<(), Stop> {
         // What only waits has lost nothing.
-        for step in 0..self.state.steps.len() {
-            let Step { forward, back, .. } = &self.state.steps[step];
-            if self.state.graph.steps[step].work == Work::Call {
-                continue;
-            }
-            if matches!(forward, Forward::Running(_)) {
-                self.begin(step);
-            } else if *back == Back::Running {
-                self.begin_undo(step);
-            }
-        }
+        self.begin_missing(|work| *work != Work::Call);
         let (run, worker) = (self.run.clone(), self.worker.clone());
         let lost = |state: &mut State, now: Timestamp| {
             let entries = worker.broken(state.recover(|step| run.policy(step).clone(), now));
@@ -287,7 +266,7 @@ impl<App: Send + Sync + 'static> Instance<App> {
                 // It was there already: what it has come to stands in the log.
                 Ok((_, None)) => {
                     self.catch_up().await?;
-                    self.begin_missing();
+                    self.begin_missing(|_| true);
                 }
                 Err(NotLocal::Step(error)) => {
                     reply(Err(error));
@@ -313,10 +292,10 @@ impl<App: Send + Sync + 'static> Instance<App> {
         }
     }
 
-    /// Begins what a commit of its own has written whose reply was lost.
-    fn begin_missing(&mut self) {
+    /// Begins steps that are under way by the log and are not called here.
+    fn begin_missing(&mut self, is_meant: impl Fn(&Work) -> bool) {
         for step in 0..self.state.steps.len() {
-            if self.calls.aborts.contains_key(&step) {
+            if self.calls.has(step) || !is_meant(&self.state.graph.steps[step].work) {
                 continue;
             }
             let Step { forward, back, .. } = &self.state.steps[step];
@@ -412,14 +391,9 @@ impl<App: Send + Sync + 'static> Instance<App> {
     /// Drops calls that nobody waits for any more, because a person has decided.
     fn drop_calls(&mut self) {
         let state = &self.state;
-        self.calls.aborts.retain(|step, abort| {
-            let step = &state.steps[*step];
-            let is_wanted =
-                matches!(step.forward, Forward::Running(_)) || step.back == Back::Running;
-            if !is_wanted {
-                abort.abort();
-            }
-            is_wanted
+        self.calls.keep(|step| {
+            let Step { forward, back, .. } = &state.steps[step];
+            matches!(forward, Forward::Running(_)) || *back == Back::Running
         });
     }
 
@@ -442,10 +416,10 @@ impl<App: Send + Sync + 'static> Instance<App> {
         let mut draining = self.worker.draining.subscribe();
         tokio::select! {
             biased;
-            ended = self.calls.next(), if !self.calls.running.is_empty() => Next::Ended(ended),
+            ended = self.calls.next(), if self.calls.is_polled() => Next::Ended(ended),
             Some(local) = self.locals.1.recv() => Next::Local(local),
             () = self.nudge.notified() => Next::Look,
-            _ = draining.wait_for(|draining| *draining), if self.calls.aborts.is_empty() => Next::Time,
+            _ = draining.wait_for(|draining| *draining), if self.calls.is_empty() => Next::Time,
             () = sleep(left.unwrap_or(LOOK)), if left.is_some_and(|left| left < LOOK) => Next::Time,
             // The machine's clock may be set meanwhile, and a hint may be lost.
             () = sleep(LOOK) => Next::Look,
@@ -464,42 +438,4 @@ enum Next {
     Local(Local),
     Look,
     Time,
-}
-
-impl Calls {
-    /// Whether anything is called but sagas within this one, which run by themselves.
-    fn has_own(&self, state: &State) -> bool {
-        let is_child = |step: &usize| matches!(state.graph.steps[*step].work, Work::Child { .. });
-        !self.aborts.keys().all(is_child)
-    }
-
-    fn add(&mut self, step: usize, call: BoxFuture<'static, Ended>) {
-        let (abort, registration) = AbortHandle::new_pair();
-        self.running.push(Abortable::new(call, registration));
-        self.aborts.insert(step, abort);
-    }
-
-    /// All that have ended, one at least.
-    async fn next(&mut self) -> Vec<Ended> {
-        let mut all = Vec::new();
-        loop {
-            let next = if all.is_empty() {
-                self.running.next().await
-            } else {
-                match self.running.next().now_or_never() {
-                    Some(next) => next,
-                    None => return all,
-                }
-            };
-            match next {
-                Some(Ok(ended)) => {
-                    self.aborts.remove(&ended.step());
-                    all.push(ended);
-                }
-                // Nobody waits for it.
-                Some(Err(_)) => {}
-                None => return all,
-            }
-        }
-    }
 }

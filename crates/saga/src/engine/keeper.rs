@@ -128,6 +128,11 @@ fn hold<App: Send + Sync + 'static>(
         leaves: false,
     };
     worker.shards().insert(shard, held);
+    look_through(worker, shard);
+}
+
+/// Beside the renewals, which must not wait for it. It ends with the shard, or with the engine.
+fn look_through<App: Send + Sync + 'static>(worker: &Arc<Worker<App>>, shard: u32) {
     let worker = worker.clone();
     tokio::spawn(async move { scan(&worker, shard).await });
 }
@@ -184,7 +189,7 @@ async fn leave_those_beyond<App: Send + Sync + 'static>(worker: &Arc<Worker<App>
     }
     for shard in staying {
         worker.nudge_all(|other| other == shard);
-        scan(worker, shard).await;
+        look_through(worker, shard);
     }
 }
 

@@ -56,6 +56,8 @@ struct Shared<App> {
 
 impl<App> Drop for Shared<App> {
     fn drop(&mut self) {
+        // What still looks for instances begins none.
+        self.worker.draining.send_replace(true);
         for task in &self.tasks {
             task.abort();
         }

@@ -6,8 +6,8 @@ use backstay_store::{Batch, CommitError, Fence, Invalid, Position, Put, Unavaila
 use serde_json::Value;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 
-use super::calls::SLACK;
-use super::instance::{Calls, Instance, Stop};
+use super::calls::{Calls, SLACK};
+use super::instance::{Instance, Stop};
 use super::instances::{LoadError, Loaded, Refused, until_told};
 use super::names::{MAX_ID, Name};
 use super::settled::{Told, Why};
@@ -299,32 +299,15 @@ impl<App: Send + Sync + 'static> Entered<App> {
     }
 
     async fn stopped(&self, stop: Stop) {
-        match stop {
-            Stop::Over => {}
-            Stop::Fenced(token) => self.worker.lose(self.shard, token),
-            Stop::Unfit(invalid) => {
-                if let Some(fence) = self.worker.fence(self.shard) {
-                    mark(
-                        self,
-                        fence,
-                        Standing::Unreadable,
-                        Some(&invalid.to_string()),
-                    )
-                    .await;
-                }
-            }
-            // Somebody has to look into it; the others go on.
-            Stop::Illegal(illegal) => {
-                if let Some(fence) = self.worker.fence(self.shard) {
-                    mark(
-                        self,
-                        fence,
-                        Standing::Unreadable,
-                        Some(&illegal.to_string()),
-                    )
-                    .await;
-                }
-            }
+        // Somebody has to look into it; the others go on.
+        let why = match stop {
+            Stop::Over => return,
+            Stop::Fenced(token) => return self.worker.lose(self.shard, token),
+            Stop::Illegal(illegal) => illegal.to_string(),
+            Stop::Unfit(invalid) => invalid.to_string(),
+        };
+        if let Some(fence) = self.worker.fence(self.shard) {
+            mark(self, fence, Standing::Unreadable, Some(&why)).await;
         }
     }
 }
