@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_saga::{Builder, By, Engine, EngineBuilder, Operator, Saga, Settled, Version};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::world::{Do, Order, World, after_one, memory, step, undo};
 
@@ -151,7 +151,8 @@ async fn shards_that_were_to_leave_stay() {
             .start(&saga, &number.to_string(), Order { number })
             .await
             .unwrap();
-        let settled = handle.settled().await.unwrap();
+        let settled = timeout(Duration::from_secs(600), handle.settled()).await;
+        let settled = settled.expect("its shard is run").unwrap();
         assert_eq!(settled, Settled::Done(format!("two of {number}")));
     }
 }
