@@ -39,8 +39,6 @@ pub(super) struct Instance<App> {
     pub(super) version: Version,
     /// Under this its last record was written.
     pub(super) fence: Fence,
-    /// It has its parent's place.
-    pub(super) is_child: bool,
     pub(super) nudge: Arc<Notify>,
     pub(super) told: watch::Sender<Told>,
     pub(super) calls: Calls,
@@ -102,7 +100,7 @@ impl<App: Send + Sync + 'static> Instance<App> {
                 }
                 Next::Time => {}
             }
-            if place.is_none() && !self.is_child {
+            if place.is_none() {
                 place = self.worker.places.clone().acquire_owned().await.ok();
             }
         }

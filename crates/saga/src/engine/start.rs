@@ -79,11 +79,8 @@ pub(super) async fn start<App: Send + Sync + 'static>(
         let limit = format!("must have at most {limit} bytes as JSON");
         return Err(Invalid::new("input", format!("{bytes} bytes"), limit).into());
     }
-    // A child has its parent's place.
-    let place = match parent {
-        None => worker.places.clone().acquire_owned().await.ok(),
-        Some(_) => None,
-    };
+    // One that waits for a saga within it has left its own.
+    let place = worker.places.clone().acquire_owned().await.ok();
     let begun = Start {
         version: run.graph().version,
         graph: run.fingerprint().clone(),
@@ -254,7 +251,6 @@ impl<App: Send + Sync + 'static> Entered<App> {
         start: &Start,
         fence: Fence,
     ) -> Result<Instance<App>, crate::json::Unreadable> {
-        let is_child = start.parent.is_some();
         Ok(Instance {
             worker: self.worker.clone(),
             name: self.name.clone(),
@@ -267,7 +263,6 @@ impl<App: Send + Sync + 'static> Entered<App> {
             fence,
             nudge: self.nudge.clone(),
             told: self.told.clone(),
-            is_child,
             calls: Calls::default(),
             locals: mpsc::unbounded_channel(),
             #[cfg(feature = "test-util")]
@@ -371,11 +366,7 @@ async fn take_over<App: Send + Sync + 'static>(entry: &Entered<App>) -> Result<S
         }
     };
     (instance.state, instance.version) = (Arc::new(loaded.state), loaded.version);
-    let place = if instance.is_child {
-        None
-    } else {
-        worker.places.clone().acquire_owned().await.ok()
-    };
+    let place = worker.places.clone().acquire_owned().await.ok();
     if let Some((standing, why)) = standing(&instance.state) {
         mark(entry, fence, standing, why.as_deref()).await;
     }

@@ -65,7 +65,7 @@ async fn two_parents_have_two_children() {
     assert_eq!(world.effects(), ["one", "two", "zero"]);
 }
 
-/// A saga within a saga has its parent's place.
+/// Whoever waits for a saga within it leaves its place to it.
 #[tokio::test(start_paused = true)]
 async fn one_place_is_enough_for_a_family() {
     let (store, clock) = memory();
