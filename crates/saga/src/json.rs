@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,6 +49,42 @@ impl Json {
     pub(crate) fn text(&self) -> &str {
         self.0.get()
     }
+
+    /// As values: whoever writes a map may write it in another order.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        are_same(self.text(), other.text(), DEEPEST)
+    }
+}
+
+/// As deep as serde reads.
+const DEEPEST: u8 = 128;
+
+fn are_same(one: &str, other: &str, depth: u8) -> bool {
+    if one == other {
+        return true;
+    }
+    let Some(depth) = depth.checked_sub(1) else {
+        return false;
+    };
+    let inner = |one: &RawValue, other: &RawValue| are_same(one.get(), other.get(), depth);
+    if let (Some(one), Some(other)) = (parts::<Fields<'_>>(one), parts::<Fields<'_>>(other)) {
+        let is_in_other = |(key, value): (&String, &&RawValue)| {
+            other.get(key).is_some_and(|other| inner(value, other))
+        };
+        return one.len() == other.len() && one.iter().all(is_in_other);
+    }
+    let (Some(one), Some(other)) = (parts::<Vec<&RawValue>>(one), parts::<Vec<&RawValue>>(other))
+    else {
+        return false;
+    };
+    let mut pairs = one.iter().zip(&other);
+    one.len() == other.len() && pairs.all(|(one, other)| inner(one, other))
+}
+
+type Fields<'v> = HashMap<String, &'v RawValue>;
+
+fn parts<'v, T: Deserialize<'v>>(text: &'v str) -> Option<T> {
+    serde_json::from_str(text).ok()
 }
 
 impl PartialEq for Json {
@@ -73,5 +110,38 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self(Box::<RawValue>::deserialize(deserializer)?.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SAG-6: the same input is the same whatever the order of its maps, and numbers are not rounded.
+    #[test]
+    fn inputs_are_the_same_as_values() {
+        let same = |one: &str, other: &str| {
+            let read = |text| Json::parse(text).expect("it is JSON");
+            read(one).is_same(&read(other))
+        };
+        assert!(same(
+            r#"{"a":[1,{"b":2,"c":null}],"d":"x"}"#,
+            r#"{"d":"x","a":[1,{"c":null,"b":2}]}"#
+        ));
+        for (one, other) in [
+            (r#"{"a":1}"#, r#"{"a":1,"b":2}"#),
+            (r#"{"a":1}"#, r#"{"b":1}"#),
+            ("[1,2]", "[2,1]"),
+            ("[1]", "[1,1]"),
+            ("1", "2"),
+            (r#""1""#, "1"),
+            ("{}", "[]"),
+            ("1e400", "1e401"),
+            ("18446744073709551617", "18446744073709551618"),
+        ] {
+            assert!(!same(one, other), "{one} and {other}");
+        }
+        let deep = |end: &str| format!("{}{end}{}", "[".repeat(200), "]".repeat(200));
+        assert!(!same(&deep("1"), &deep("2")));
     }
 }

@@ -202,6 +202,15 @@ impl Unavailable {
     pub fn cause(&self) -> Cause {
         self.cause
     }
+
+    /// Whether this store will say no more: it is closed or corrupt, and asking again shows the same.
+    pub fn is_lasting(&self) -> bool {
+        match self.cause {
+            Cause::Corrupt | Cause::Closed => true,
+            // A server's place may be taken by one that can be written.
+            Cause::Busy | Cause::ReadOnly | Cause::Full | Cause::Storage => false,
+        }
+    }
 }
 
 /// Two are equal that say the same; what is underneath is for people.

@@ -21,7 +21,6 @@ mod hedge;
 mod http;
 #[cfg(feature = "http")]
 mod http_class;
-mod must_not_compile;
 mod observe;
 mod own_rejections;
 mod panics;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 
 use backstay_store::Timestamp;
@@ -25,6 +26,9 @@ use crate::machine::{Back, Forward, LARGE, State};
 #[derive(Default)]
 pub(super) struct Calls {
     running: FuturesUnordered<Abortable<BoxFuture<'static, Ended>>>,
+    /// Those that have ended while something else was waited for.
+    ended: Vec<Ended>,
+    /// Of both.
     aborts: BTreeMap<usize, AbortHandle>,
 }
 
@@ -36,7 +40,7 @@ impl Calls {
 
     /// Whether [`next`](Self::next) has something to do, be it to drop what was given up.
     pub(super) fn is_polled(&self) -> bool {
-        !self.running.is_empty()
+        !self.running.is_empty() || !self.ended.is_empty()
     }
 
     pub(super) fn has(&self, step: usize) -> bool {
@@ -64,30 +68,40 @@ impl Calls {
             }
             stays
         });
+        self.ended.retain(|ended| is_wanted(ended.step));
+    }
+
+    /// Waits for something else, and the calls go on meanwhile.
+    pub(super) async fn during<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = pin!(other);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut other => return done,
+                // One that was given up has no end.
+                Some(ended) = self.running.next() => self.ended.extend(ended.ok()),
+            }
+        }
     }
 
     /// All that have ended, one at least, unless the last was given up.
     pub(super) async fn next(&mut self) -> Vec<Ended> {
-        let mut all = Vec::new();
         loop {
-            let next = if all.is_empty() {
+            let next = if self.ended.is_empty() {
                 self.running.next().await
             } else {
-                match self.running.next().now_or_never() {
-                    Some(next) => next,
-                    None => return all,
-                }
+                self.running.next().now_or_never().flatten()
             };
             match next {
-                Some(Ok(ended)) => {
-                    self.aborts.remove(&ended.step());
-                    all.push(ended);
-                }
-                // Nobody waits for it.
-                Some(Err(_)) => {}
-                None => return all,
+                Some(ended) => self.ended.extend(ended.ok()),
+                None => break,
             }
         }
+        let all = std::mem::take(&mut self.ended);
+        for ended in &all {
+            self.aborts.remove(&ended.step);
+        }
+        all
     }
 }
 
@@ -113,10 +127,6 @@ impl Ended {
             Outcome::Step(Ok(output)) => output.text().len(),
             _ => 0,
         }
-    }
-
-    pub(super) fn step(&self) -> usize {
-        self.step
     }
 
     pub(super) fn done(step: usize, output: Result<Json, StepError>) -> Self {

@@ -35,8 +35,9 @@ impl<App: Send + Sync + 'static> Child<App> {
     fn of(instance: &Instance<App>, step: usize) -> Option<Self> {
         let run = instance.run.child(step)?.clone();
         let own = &instance.state.graph.steps[step].name;
+        let trial = instance.state.steps[step].trial;
         Some(Self {
-            name: instance.name.child(&run.graph().saga, own),
+            name: instance.name.child(&run.graph().saga, own, trial),
             run,
             worker: instance.worker.clone(),
             shard: instance.shard,

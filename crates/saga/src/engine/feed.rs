@@ -30,17 +30,23 @@ pub(super) async fn follow<App: Send + Sync + 'static>(worker: Arc<Worker<App>>,
                         continue;
                     };
                     // One whose key is gone has ended, perhaps by a person's word.
-                    if !worker.nudge(&name, change.revision) && change.value.is_some() {
+                    if !worker.nudge(&name, &change) && change.value.is_some() {
                         ensure(&worker, &name, shard);
                     }
+                    worker.hints.tell(&name);
                 }
                 sleep(REST).await;
             }
             Ok(Err(WatchError::Forgotten { .. })) => {
                 // What was missed is found by looking through all.
-                watch = worker.store().watch(&prefix, worker.instances.head().await);
+                let Ok(head) = worker.instances.head().await else {
+                    return;
+                };
+                watch = worker.store().watch(&prefix, head);
                 scan_at = Instant::now();
+                worker.hints.tell_all();
             }
+            Ok(Err(WatchError::Unavailable(gone))) if gone.is_lasting() => return,
             Ok(Err(_)) => sleep(AGAIN).await,
             Err(_) => {
                 let shards: Vec<u32> = worker.shards().keys().copied().collect();

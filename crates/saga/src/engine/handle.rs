@@ -2,14 +2,17 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use backstay_store::Unavailable;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::Engine;
+use super::instances::LoadError;
 use super::names::Name;
 use super::settled::{Settled, Told};
 use super::wait;
 use crate::define::Run;
+use crate::graph::Version;
 use crate::json::{Json, Unreadable};
 use crate::machine::Illegal;
 
@@ -34,6 +37,26 @@ pub enum SettleError {
     /// It is done, and its output is not what this code reads.
     #[error("the output of the saga")]
     Unreadable(#[from] Unreadable),
+    /// It is done as another version of the saga, which the engine does not know: register that as well.
+    #[error("it ran as saga {saga} {version}, which the engine does not know", version = version.0)]
+    NotRegistered {
+        /// The saga.
+        saga: String,
+        /// The version.
+        version: Version,
+    },
+    /// The store is closed or corrupt. As long as there is hope that it can be asked again, it is waited for.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl From<LoadError> for SettleError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Unavailable(unavailable) => Self::Unavailable(unavailable),
+            LoadError::Illegal(illegal) => Self::Illegal(illegal),
+        }
+    }
 }
 
 impl<App, Out> fmt::Debug for Handle<App, Out> {

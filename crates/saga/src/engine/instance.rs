@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::calls::{self, Calls, Ended};
 use super::draft::Draft;
-use super::instances::{LoadError, Refused};
+use super::instances::{LoadError, MayPass, Refused};
 use super::names::Name;
 use super::settled::{Told, told};
 use super::worker::Worker;
@@ -60,6 +60,17 @@ pub(super) enum Stop {
     Illegal(Illegal),
     /// The store does not take what would have to be written.
     Unfit(Invalid),
+    /// The store says no more.
+    Gone,
+}
+
+impl From<LoadError> for Stop {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Illegal(illegal) => Self::Illegal(illegal),
+            LoadError::Unavailable(_) => Self::Gone,
+        }
+    }
 }
 
 impl From<Illegal> for Stop {
@@ -101,7 +112,8 @@ impl<App: Send + Sync + 'static> Instance<App> {
                 Next::Time => {}
             }
             if place.is_none() {
-                place = self.worker.places.clone().acquire_owned().await.ok();
+                let free = self.worker.places.clone().acquire_owned();
+                place = self.calls.during(free).await.ok();
             }
         }
     }
@@ -177,7 +189,8 @@ impl<App: Send + Sync + 'static> Instance<App> {
             #[cfg(feature = "test-util")]
             let to_write = self.broken(to_write);
             let batch = self.draft(now)?.batch(to_write, &next);
-            match self.worker.instances.commit(batch).await {
+            let committed = self.worker.instances.commit(batch);
+            match self.calls.during(committed).await {
                 Ok(commit) => {
                     self.written(&commit, next);
                     break entries;
@@ -185,6 +198,7 @@ impl<App: Send + Sync + 'static> Instance<App> {
                 Err(Refused::Conflict) => self.catch_up().await?,
                 Err(Refused::Fenced) => return Err(Stop::Fenced(self.fence.token)),
                 Err(Refused::Invalid(invalid)) => return Err(Stop::Unfit(invalid)),
+                Err(Refused::Gone) => return Err(Stop::Gone),
             }
         };
         self.begin_all(&written);
@@ -249,7 +263,7 @@ impl<App: Send + Sync + 'static> Instance<App> {
                     Ok(draft.batch(entries, &next))
                 }
             };
-            match commit(id, Arc::new(plan)).await {
+            match self.calls.during(commit(id, Arc::new(plan))).await {
                 Ok((commit, Some(output))) => {
                     let (entries, next) = draft.ended(step, is_undo, &output)?;
                     self.written(&commit, next);
@@ -285,7 +299,10 @@ impl<App: Send + Sync + 'static> Instance<App> {
                     reply(Err(StepError::failed(invalid)));
                     return Ok(());
                 }
-                Err(NotLocal::Store(_)) => sleep(AGAIN).await,
+                Err(NotLocal::Store(CommitError::Unavailable(gone))) if gone.is_lasting() => {
+                    return Err(Stop::Gone);
+                }
+                Err(NotLocal::Store(_)) => self.calls.during(sleep(AGAIN)).await,
             }
         }
     }
@@ -361,15 +378,11 @@ impl<App: Send + Sync + 'static> Instance<App> {
     async fn catch_up(&mut self) -> Result<(), Stop> {
         loop {
             let (state, version) = (Arc::make_mut(&mut self.state), &mut self.version);
-            match self
-                .worker
-                .instances
-                .catch_up(&self.name, state, version)
-                .await
-            {
-                Ok(()) => return Ok(()),
-                Err(LoadError::Illegal(illegal)) => return Err(illegal.into()),
-                Err(LoadError::Unavailable(_)) => sleep(AGAIN).await,
+            let instances = &self.worker.instances;
+            let read = instances.catch_up(&self.name, state, version);
+            match self.calls.during(read).await {
+                Err(error) if error.may_pass() => self.calls.during(sleep(AGAIN)).await,
+                read => return Ok(read?),
             }
         }
     }
@@ -406,6 +419,7 @@ impl<App: Send + Sync + 'static> Instance<App> {
 
     async fn next(&mut self) -> Next {
         let now = self.worker.now();
+        Arc::make_mut(&mut self.state).in_time(now);
         let wakes_at = self.state.wakes_at(now);
         // Nothing would begin.
         let wakes_at = wakes_at.filter(|_| self.worker.may_begin(self.shard));

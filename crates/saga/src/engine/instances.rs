@@ -49,6 +49,8 @@ pub(crate) enum Refused {
     Fenced,
     /// The store takes it never.
     Invalid(Invalid),
+    /// The store takes nothing any more.
+    Gone,
 }
 
 /// Waits between two tries to reach the store.
@@ -177,6 +179,9 @@ impl Instances {
                 Err(CommitError::Conflict(_)) => return Err(Refused::Conflict),
                 Err(CommitError::Fenced { .. }) => return Err(Refused::Fenced),
                 Err(CommitError::Invalid(invalid)) => return Err(Refused::Invalid(invalid)),
+                Err(CommitError::Unavailable(unavailable)) if unavailable.is_lasting() => {
+                    return Err(Refused::Gone);
+                }
                 // The same batch: it may be there.
                 Err(_) => sleep(AGAIN).await,
             }
@@ -189,13 +194,8 @@ impl Instances {
     }
 
     /// The store's last position.
-    pub(crate) async fn head(&self) -> Position {
-        loop {
-            if let Ok(head) = self.store.head().await {
-                return head;
-            }
-            sleep(AGAIN).await;
-        }
+    pub(crate) async fn head(&self) -> Result<Position, Unavailable> {
+        until_told(|| self.store.head()).await
     }
 }
 
@@ -209,17 +209,34 @@ pub(crate) fn append(stream: impl Into<String>, at: Version, record: &Record) ->
     Batch::new().append(stream, append)
 }
 
-/// Asks until the store answers.
-pub(crate) async fn until_told<T, F>(ask: impl Fn() -> F) -> Result<T, Illegal>
+/// Asks until the store answers, unless it never will.
+pub(crate) async fn until_told<T, E, F>(ask: impl Fn() -> F) -> Result<T, E>
 where
-    F: Future<Output = Result<T, LoadError>>,
+    E: MayPass,
+    F: Future<Output = Result<T, E>>,
 {
     loop {
         match ask().await {
-            Ok(told) => return Ok(told),
-            Err(LoadError::Illegal(illegal)) => return Err(illegal),
-            Err(LoadError::Unavailable(_)) => sleep(AGAIN).await,
+            Err(error) if error.may_pass() => sleep(AGAIN).await,
+            told => return told,
         }
+    }
+}
+
+/// An error after which another try may do.
+pub(crate) trait MayPass {
+    fn may_pass(&self) -> bool;
+}
+
+impl MayPass for Unavailable {
+    fn may_pass(&self) -> bool {
+        !self.is_lasting()
+    }
+}
+
+impl MayPass for LoadError {
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Unavailable(unavailable) if unavailable.may_pass())
     }
 }
 

@@ -5,6 +5,7 @@ mod child;
 mod draft;
 mod feed;
 mod handle;
+mod hints;
 mod instance;
 pub(crate) mod instances;
 mod keeper;

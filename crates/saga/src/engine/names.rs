@@ -32,13 +32,18 @@ impl Name {
         }
     }
 
-    /// A saga within this one, as this step of it. What would be too long is a hash.
-    pub(crate) fn child(&self, saga: &str, step: &str) -> Self {
+    /// A saga within this one, as this step of it, tried anew so often. What would be too long is a hash.
+    pub(crate) fn child(&self, saga: &str, step: &str, trial: u32) -> Self {
+        let step = match trial {
+            0 => step.to_owned(),
+            // No step's name has a `+`.
+            trial => format!("{step}+{trial}"),
+        };
         let id = format!("{}/{}/{step}", self.saga, self.id);
         if id.len() <= MAX_ID {
             return Self::new(saga, &id);
         }
-        let parts = [&*self.saga, &*self.id, step].map(str::as_bytes);
+        let parts = [&*self.saga, &*self.id, &step].map(str::as_bytes);
         let digits = crate::hash::hex(&parts);
         Self::new(saga, &format!("/{}", &digits[..32]))
     }

@@ -89,6 +89,17 @@ impl Cause {
             Self::HistoryFull | Self::Asked => None,
         }
     }
+
+    pub(crate) fn step_mut(&mut self) -> Option<&mut usize> {
+        match self {
+            Self::Step(step)
+            | Self::PivotUnclear(step)
+            | Self::AfterPivot(step)
+            | Self::Undo(step)
+            | Self::Unreadable(step, _) => Some(step),
+            Self::HistoryFull | Self::Asked => None,
+        }
+    }
 }
 
 /// What a worker says of an instance: none as long as it goes on.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backstay_store::{Batch, CommitError, Fence, Invalid, Position, Put, Unavailable, Version};
-use serde_json::Value;
+use futures_util::FutureExt;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 
 use super::calls::{Calls, SLACK};
@@ -79,14 +79,21 @@ pub(super) async fn start<App: Send + Sync + 'static>(
         let limit = format!("must have at most {limit} bytes as JSON");
         return Err(Invalid::new("input", format!("{bytes} bytes"), limit).into());
     }
-    // One that waits for a saga within it has left its own.
-    let place = worker.places.clone().acquire_owned().await.ok();
     let begun = Start {
         version: run.graph().version,
         graph: run.fingerprint().clone(),
         shard,
-        input: input.clone(),
+        input,
         parent,
+    };
+    let place = match worker.places.clone().try_acquire_owned() {
+        Ok(place) => Some(place),
+        // One that is there already needs none.
+        Err(_) => match found(worker, name, &begun).await? {
+            Some(found) => return Ok(found),
+            // One that waits for a saga within it has left its own.
+            None => worker.places.clone().acquire_owned().await.ok(),
+        },
     };
     match start_here(worker, run, name, &begun, place).await? {
         Here::Started(told) => return Ok(Some(told)),
@@ -102,11 +109,22 @@ pub(super) async fn start<App: Send + Sync + 'static>(
             Err(error) => unreachable!("it has no fence: {error}"),
         },
     }
-    let first = worker.instances.start(name).await?;
-    if first.is_some_and(|first| same(&first.input, &input)) {
+    Ok(found(worker, name, &begun).await?.flatten())
+}
+
+/// How an instance is followed that is there already; none if there is none.
+async fn found<App: Send + Sync + 'static>(
+    worker: &Arc<Worker<App>>,
+    name: &Name,
+    start: &Start,
+) -> Result<Option<Option<watch::Receiver<Told>>>, StartError> {
+    let Some(first) = worker.instances.start(name).await? else {
+        return Ok(None);
+    };
+    if first.input.is_same(&start.input) {
         // It may have been started a moment ago, by a worker that has left it to us.
-        ensure(worker, name, shard);
-        return Ok(worker.told(name));
+        ensure(worker, name, start.shard);
+        return Ok(Some(worker.told(name)));
     }
     Err(StartError::OtherInput {
         saga: name.saga.to_string(),
@@ -121,12 +139,6 @@ fn check(name: &Name) -> Result<(), Invalid> {
     }
     let limit = format!("must have 1 to {MAX_ID} bytes, none of them `/` or a control character");
     Err(Invalid::new("id", format!("{:?}", name.id), limit))
-}
-
-/// As values: whoever writes a map may write it in another order.
-fn same(one: &Json, other: &Json) -> bool {
-    let read = |json: &Json| json.read::<Value>().ok();
-    one == other || read(one) == read(other)
 }
 
 /// What came of a start by the worker that runs it.
@@ -233,6 +245,7 @@ impl<App: Send + Sync + 'static> Entered<App> {
             nudge: nudge.clone(),
             told: receiver,
             seen: Position::START,
+            is_wanted: false,
             abort: None,
         };
         slots.insert(name.clone(), slot);
@@ -293,17 +306,35 @@ impl<App: Send + Sync + 'static> Entered<App> {
         }
     }
 
-    async fn stopped(&self, stop: Stop) {
+    async fn stopped(self, stop: Stop) {
         // Somebody has to look into it; the others go on.
         let why = match stop {
-            Stop::Over => return,
+            Stop::Over | Stop::Gone => None,
             Stop::Fenced(token) => return self.worker.lose(self.shard, token),
-            Stop::Illegal(illegal) => illegal.to_string(),
-            Stop::Unfit(invalid) => invalid.to_string(),
+            Stop::Illegal(illegal) => Some(illegal.to_string()),
+            Stop::Unfit(invalid) => Some(invalid.to_string()),
         };
-        if let Some(fence) = self.worker.fence(self.shard) {
-            mark(self, fence, Standing::Unreadable, Some(&why)).await;
+        if let Some(why) = why
+            && let Some(fence) = self.worker.fence(self.shard)
+        {
+            mark(&self, fence, Standing::Unreadable, Some(&why)).await;
         }
+        let (worker, name, shard) = (self.worker.clone(), self.name.clone(), self.shard);
+        if self.leave() {
+            ensure(&worker, &name, shard);
+        }
+    }
+
+    /// Whether somebody wanted it looked at after its last look.
+    fn leave(self) -> bool {
+        let mut slots = self.worker.slots();
+        let is_wanted = match slots.get(&self.name) {
+            Some(slot) if Arc::ptr_eq(&slot.nudge, &self.nudge) => {
+                slots.remove(&self.name).is_some_and(|slot| slot.is_wanted)
+            }
+            _ => false,
+        };
+        is_wanted && self.nudge.notified().now_or_never().is_some()
     }
 }
 
@@ -397,6 +428,7 @@ async fn migrated<App: Send + Sync + 'static>(
         Ok(_) | Err(Refused::Conflict) => Box::pin(take_over(entry)).await,
         Err(Refused::Fenced) => Err(Stop::Fenced(token)),
         Err(Refused::Invalid(invalid)) => Err(Stop::Unfit(invalid)),
+        Err(Refused::Gone) => Err(Stop::Gone),
     }
 }
 

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::instances::until_told;
+use super::handle::SettleError;
+use super::instances::{Loaded, until_told};
 use super::names::Name;
 use super::settled::Settled;
 use super::start::ensure;
 use super::worker::Worker;
 use crate::Json;
 use crate::define::Run;
-use crate::machine::Illegal;
 
 /// Between two looks at one that can't run.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -25,7 +25,7 @@ pub(super) async fn settled<App: Send + Sync + 'static>(
     run: &Arc<dyn Run<App>>,
     name: &Name,
     shard: u32,
-) -> Result<Settled<Json>, Illegal> {
+) -> Result<Settled<Json>, SettleError> {
     wait(worker, run, name, shard, |_| true).await
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn over<App: Send + Sync + 'static>(
     run: &Arc<dyn Run<App>>,
     name: &Name,
     shard: u32,
-) -> Result<Settled<Json>, Illegal> {
+) -> Result<Settled<Json>, SettleError> {
     let is_over = |settled: &Settled<Json>| !matches!(settled, Settled::Parked(_));
     wait(worker, run, name, shard, is_over).await
 }
@@ -46,8 +46,8 @@ async fn wait<App: Send + Sync + 'static>(
     name: &Name,
     shard: u32,
     is_enough: impl Fn(&Settled<Json>) -> bool + Send,
-) -> Result<Settled<Json>, Illegal> {
-    let instances = &worker.instances;
+) -> Result<Settled<Json>, SettleError> {
+    let mut hint = worker.hints.of(name);
     loop {
         if let Some(mut told) = worker.told(name) {
             let enough = told
@@ -60,9 +60,10 @@ async fn wait<App: Send + Sync + 'static>(
             // It does not run here any more, or can't.
             sleep(AGAIN).await;
         }
-        let head = instances.head().await;
+        hint.seen();
+        let instances = &worker.instances;
         if let Some(loaded) = until_told(|| instances.load(name)).await?
-            && let Some(settled) = loaded.told(|outputs| run.output(outputs))
+            && let Some(settled) = told(worker, run, &loaded)?
             && is_enough(&settled)
         {
             return Ok(settled);
@@ -73,15 +74,31 @@ async fn wait<App: Send + Sync + 'static>(
                 continue;
             }
         }
-        let (names, store) = (&instances.names, &instances.store);
-        let mut active = store.watch(&names.active(shard, name), head);
-        let mut ended = store.watch(&names.ended(name), head);
-        tokio::select! {
-            biased;
-            // What is wrong shows at the next look.
-            _ = active.next() => {}
-            _ = ended.next() => {}
-            () = sleep(LOOK) => {}
-        }
+        // A hint may be lost.
+        let _ = timeout(LOOK, hint.next()).await;
+    }
+}
+
+/// What an instance has come to, by the code of the graph that it runs.
+fn told<App>(
+    worker: &Worker<App>,
+    run: &Arc<dyn Run<App>>,
+    loaded: &Loaded,
+) -> Result<Option<Settled<Json>>, SettleError> {
+    let graph = loaded.state.graph.fingerprint();
+    let run = if graph == *run.fingerprint() {
+        Some(run)
+    } else {
+        worker.sagas.get(&graph)
+    };
+    match run {
+        Some(run) => Ok(loaded.told(|outputs| run.output(outputs))),
+        None => match loaded.told(|_| Json::null()) {
+            Some(Settled::Done(_)) => Err(SettleError::NotRegistered {
+                saga: loaded.state.graph.saga.clone(),
+                version: loaded.state.graph.version,
+            }),
+            told => Ok(told),
+        },
     }
 }

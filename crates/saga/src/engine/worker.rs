@@ -5,11 +5,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use backstay_store::{Claim, Fence, Owner, Position, Store, Timestamp};
+use backstay_store::{Change, Claim, Fence, Owner, Position, Store, Timestamp};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::hints::Hints;
 use super::instances::Instances;
 use super::names::{Name, Names};
 use super::options::Options;
@@ -34,6 +35,8 @@ pub(crate) struct Worker<App> {
     pub(super) places: Arc<Semaphore>,
     shards: Mutex<BTreeMap<u32, Held>>,
     slots: Mutex<HashMap<Name, Slot>>,
+    /// Who waits for an instance that runs elsewhere.
+    pub(super) hints: Hints,
     /// Nothing new is begun.
     pub(super) draining: watch::Sender<bool>,
     /// Something has to be done about shards.
@@ -61,6 +64,8 @@ pub(super) struct Slot {
     pub(super) told: watch::Receiver<Told>,
     /// Changes of its key up to here are known.
     pub(super) seen: Position,
+    /// Its key was put again since it was looked at last.
+    pub(super) is_wanted: bool,
     pub(super) abort: Option<AbortHandle>,
 }
 
@@ -92,6 +97,7 @@ impl<App> Worker<App> {
             options,
             shards: Mutex::default(),
             slots: Mutex::default(),
+            hints: Hints::default(),
             draining: watch::Sender::new(false),
             shards_changed: Notify::new(),
         }
@@ -179,12 +185,13 @@ impl<App> Worker<App> {
     }
 
     /// Tells an instance of a change of its key. False if it does not run here.
-    pub(super) fn nudge(&self, name: &Name, change: Position) -> bool {
-        let slots = self.slots();
-        let Some(slot) = slots.get(name) else {
+    pub(super) fn nudge(&self, name: &Name, change: &Change) -> bool {
+        let mut slots = self.slots();
+        let Some(slot) = slots.get_mut(name) else {
             return false;
         };
-        if change > slot.seen {
+        if change.revision > slot.seen {
+            slot.is_wanted = change.value.is_some();
             slot.nudge.notify_one();
         }
         true

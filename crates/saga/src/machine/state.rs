@@ -45,6 +45,8 @@ pub(crate) struct Step {
     /// Attempts that have begun, since a person last said to try again.
     pub(crate) attempts: u32,
     pub(crate) undo_attempts: u32,
+    /// So often a person said to try again what had failed: a saga within is another one then.
+    pub(crate) trial: u32,
     /// Some attempt may have had an effect.
     pub(crate) is_unclear: bool,
     /// The wait before the attempt that is next or under way.
@@ -114,6 +116,7 @@ impl Step {
             back: Back::Waiting,
             attempts: 0,
             undo_attempts: 0,
+            trial: 0,
             is_unclear: false,
             rest: Duration::ZERO,
             error: None,
@@ -272,6 +275,12 @@ impl State {
         steps: &[Option<usize>],
     ) -> Result<(), Illegal> {
         let mut moved = Self::new(graph);
+        for cause in [&mut self.turned, &mut self.parked].into_iter().flatten() {
+            let place = |step: usize| steps.get(step).copied().flatten();
+            if let Some(step) = cause.step_mut() {
+                *step = place(*step).ok_or_else(Illegal::stranded)?;
+            }
+        }
         let places = steps.iter().chain(std::iter::repeat(&None));
         for (step, place) in self.steps.drain(..).zip(places) {
             let place = place.and_then(|place| moved.steps.get_mut(place));
@@ -288,6 +297,21 @@ impl State {
 
     fn step(&mut self, step: usize) -> Option<&mut Step> {
         self.steps.get_mut(step)
+    }
+
+    /// No rest is longer, and no wait begins later, than it was to by a clock that goes as this one does.
+    pub(crate) fn in_time(&mut self, now: Timestamp) {
+        for step in &mut self.steps {
+            let latest = now.plus(step.rest);
+            match &mut step.forward {
+                Forward::Running(since) => *since = (*since).min(now),
+                Forward::Resting(until) => *until = (*until).min(latest),
+                _ => {}
+            }
+            if let Back::Resting(until) = &mut step.back {
+                *until = (*until).min(latest);
+            }
+        }
     }
 
     /// From here on back. What only waits, waits no more; what is called is waited for.
@@ -381,6 +405,9 @@ impl State {
                 step.forward,
                 Forward::Resting(_) | Forward::Failed | Forward::Unknown
             ) {
+                if !matches!(step.forward, Forward::Resting(_)) {
+                    step.trial += 1;
+                }
                 step.forward = Forward::Resting(at);
                 step.attempts = 0;
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_saga::{Builder, By, Engine, EngineBuilder, Operator, Saga, Settled, Version};
+use backstay_store::TestClock;
 use tokio::time::{sleep, timeout};
 
 use crate::world::{Do, Order, World, after_one, memory, step, undo};
@@ -185,4 +186,76 @@ async fn large_signals_are_taken() {
     }
     let settled = handle.settled().await.unwrap();
     assert_eq!(settled, Settled::Done((large.clone(), large)));
+}
+
+/// SAG-10: what a person wants of an instance that ends just then is not left lying.
+#[tokio::test(start_paused = true)]
+async fn a_wish_at_the_last_moment_is_heard() {
+    let (store, clock) = memory();
+    let saga: Builder<Arc<World>, Order> = Saga::builder("order", Version(1));
+    let one = saga.step("one", step).undo(undo);
+    let saga = saga.build(one).unwrap();
+    let world = Arc::new(World::default());
+    let engine = Engine::builder(store.clone(), world).run(&saga);
+    let engine = engine.clock(clock).allow_volatile().start().await.unwrap();
+    let operator = Operator::new(store);
+    for number in 0..50 {
+        let id = number.to_string();
+        let handle = engine.start(&saga, &id, Order { number }).await.unwrap();
+        let mut settled = handle.settled().await.unwrap();
+        operator.undo("order", &id, by()).await.unwrap();
+        let asked = tokio::time::Instant::now();
+        while !matches!(settled, Settled::Undone(_)) {
+            assert!(asked.elapsed() < Duration::from_secs(20));
+            sleep(Duration::from_millis(10)).await;
+            settled = handle.settled().await.unwrap();
+        }
+    }
+}
+
+/// SAG-6: whoever asks for an instance that is there needs no place for it.
+#[tokio::test(start_paused = true)]
+async fn a_start_again_needs_no_place() {
+    let (store, clock) = memory();
+    let world = Arc::new(World::default().told("+zero", &[Do::Hang]));
+    let saga = outer("outer");
+    let engine = Engine::builder(store, world).run(&saga).limit(1);
+    let engine = engine.clock(clock).allow_volatile().start().await.unwrap();
+    let start = |id: &'static str| {
+        let started = engine.start(&saga, id, Order { number: 7 });
+        timeout(Duration::from_secs(1), started)
+    };
+    start("7").await.unwrap().unwrap();
+    start("7").await.expect("it is there").unwrap();
+    assert!(start("8").await.is_err());
+}
+
+/// SAG-9: a worker whose clock was ahead leaves no wait behind that is longer than it was to be.
+#[tokio::test(start_paused = true)]
+async fn a_clock_ahead_delays_nothing() {
+    let saga: Builder<Arc<World>, Order> = Saga::builder("order", Version(1));
+    let zero = saga.step("zero", step).undo(undo);
+    let pause = saga.sleep("pause", Duration::from_secs(20)).after(zero);
+    let pause = pause.nothing_to_undo();
+    let one = saga.step("one", step).after(pause).undo(undo);
+    let saga = saga.build(one).unwrap();
+    // Lost while a step rests, and while the saga sleeps.
+    for script in [&[Do::NotExecuted][..], &[]] {
+        let (store, clock) = memory();
+        let world = Arc::new(World::default().told("+zero", script));
+        let ahead = TestClock::going_from(clock.now().plus(Duration::from_secs(3_600)));
+        let engine = |clock: &TestClock| {
+            let engine = Engine::builder(store.clone(), world.clone()).run(&saga);
+            engine.clock(clock.clone()).allow_volatile().start()
+        };
+        let lost = engine(&ahead).await.unwrap();
+        lost.start(&saga, "7", Order { number: 7 }).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+        drop(lost);
+        let next = engine(&clock).await.unwrap();
+        let handle = next.start(&saga, "7", Order { number: 7 }).await.unwrap();
+        let settled = timeout(Duration::from_secs(60), handle.settled()).await;
+        let settled = settled.expect("it waits no hour").unwrap();
+        assert_eq!(settled, Settled::Done("one of 7".to_owned()));
+    }
 }

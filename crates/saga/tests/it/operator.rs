@@ -248,3 +248,34 @@ async fn a_log_that_can_not_be() {
             .is_empty()
     );
 }
+
+/// SAG-10: a saga within another, after its pivot, that was undone is tried again as another one.
+#[tokio::test(start_paused = true)]
+async fn a_saga_within_is_tried_again() {
+    let (store, clock) = memory();
+    let world = Arc::new(World::default().told("+pack", &[Do::Fail; 2]));
+    let parcel: Builder<Arc<World>, String> = Saga::builder("parcel", Version(1));
+    let pack = parcel.step("pack", step).undo(undo);
+    let parcel = parcel.build(pack).unwrap();
+    let saga: Builder<Arc<World>, Order> = Saga::builder("order", Version(1));
+    let paid = saga.step("charge", step).pivot();
+    let sent = saga.child("send", &parcel).needs(paid).until_done();
+    let saga = saga.build(sent).unwrap();
+    let engine = Engine::builder(store, world.clone()).run(&saga);
+    let engine = engine.clock(clock).allow_volatile().start().await.unwrap();
+    let handle = engine.start(&saga, "7", Order { number: 7 }).await.unwrap();
+    let operator = engine.operator();
+    for _ in 0..2 {
+        let settled = handle.settled().await.unwrap();
+        assert!(matches!(settled, Settled::Parked(_)), "{settled:?}");
+        operator.retry("order", "7", by()).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+    }
+    let settled = handle.ended().await.unwrap();
+    assert_eq!(settled, Settled::Done("pack of 0".to_owned()));
+    assert_eq!(world.effects(), ["charge", "pack"]);
+    for id in ["order/7/send", "order/7/send+1"] {
+        let standing = operator.show("parcel", id).await.unwrap().standing;
+        assert_eq!(standing, Standing::Undone);
+    }
+}
