@@ -6,7 +6,7 @@ mod value;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use backstay_saga::{By, Json};
+use backstay_saga::{By, Json, Standing};
 use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -122,17 +122,42 @@ pub(crate) struct Instance {
 #[derive(Args, Debug)]
 pub(crate) struct List {
     /// Those that have ended and are remembered, the latest first
-    #[arg(long, conflicts_with_all = ["parked", "needs_upgrade"])]
+    #[arg(long, conflicts_with_all = ["parked", "needs_upgrade", "unreadable"])]
     pub(crate) ended: bool,
-    /// Only those that wait for a person
-    #[arg(long, conflicts_with = "needs_upgrade")]
-    pub(crate) parked: bool,
-    /// Only those whose graph no worker knows
-    #[arg(long)]
-    pub(crate) needs_upgrade: bool,
+    #[command(flatten)]
+    only: Only,
     /// As many at most
     #[arg(long, default_value = "100", value_parser = value::limit, allow_negative_numbers = true)]
     pub(crate) limit: usize,
+}
+
+/// One of these, or none.
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+struct Only {
+    /// Only those that wait for a person
+    #[arg(long)]
+    parked: bool,
+    /// Only those whose graph no worker knows
+    #[arg(long)]
+    needs_upgrade: bool,
+    /// Only those that can't be read
+    #[arg(long)]
+    unreadable: bool,
+}
+
+impl List {
+    /// The only standing that is wanted, if there is one.
+    pub(crate) fn only(&self) -> Option<Standing> {
+        let wanted = [
+            (self.only.parked, Standing::Parked),
+            (self.only.needs_upgrade, Standing::NeedsUpgrade),
+            (self.only.unreadable, Standing::Unreadable),
+        ];
+        wanted
+            .into_iter()
+            .find_map(|(is_wanted, one)| is_wanted.then_some(one))
+    }
 }
 
 /// Who decides and why, for the log.
@@ -186,6 +211,8 @@ pub(crate) struct Signal {
     /// What is sent with it
     #[arg(long, value_name = "JSON", default_value = "null", value_parser = value::json)]
     pub(crate) value: Json,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
 }
 
 #[derive(Args, Debug)]

@@ -44,7 +44,7 @@ impl Where {
                 Ok(SqliteStore::open(path).await?.into())
             }
             Self::Server { url, schema } => {
-                let options = PostgresOptions::new();
+                let options = PostgresOptions::new().must_exist();
                 let options = match schema {
                     Some(schema) => options.schema(schema),
                     None => options,

@@ -6,6 +6,7 @@ use ::http::header::RETRY_AFTER;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use backstay_core::deadline::{GrpcTimeout, less_margin, parse_retry_after_seconds};
 use backstay_core::structured::string_of;
+use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -51,15 +52,17 @@ impl<App, In> Cx<App, In> {
             FENCE,
             name.map(|name| format!("{name};token={}", fence.token)),
         );
-        let left = GrpcTimeout::new(less_margin(self.time_left()));
-        put(TIMEOUT, Some(left.as_str().to_owned()));
         put(TRACE, Some(self.trace()));
+        put_time_left(&mut headers, self.call().deadline);
         headers
     }
 
     /// A layer around an HTTP client that puts these [headers](Self::headers) on each request.
     ///
-    /// What a request has already of `traceparent` stays.
+    /// What a request has already of `traceparent` stays. `grpc-timeout` is what is left when the request is sent.
+    ///
+    /// All its requests carry one key: a server that keeps keys answers the second as it did the first, or refuses it where it
+    /// differs. So a step sends one request that changes something; what takes two is two steps.
     ///
     /// ```
     /// # use backstay_saga::{Cx, StepError};
@@ -73,7 +76,10 @@ impl<App, In> Cx<App, In> {
     /// # Ok(()) }
     /// ```
     pub fn layer(&self) -> CxLayer {
-        CxLayer(self.headers())
+        CxLayer {
+            headers: self.headers(),
+            deadline: self.call().deadline,
+        }
     }
 
     fn trace(&self) -> String {
@@ -82,6 +88,15 @@ impl<App, In> Cx<App, In> {
         let attempt = format!("{:?} {}", call.purpose, call.attempt);
         let span = hash::hex(&[trace.as_bytes(), call.step.as_bytes(), attempt.as_bytes()]);
         format!("00-{}-{}-01", &trace[..32], &span[..16])
+    }
+}
+
+fn put_time_left(headers: &mut HeaderMap, deadline: Instant) {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let left = GrpcTimeout::new(less_margin(left));
+    // It is digits and a letter.
+    if let Ok(value) = HeaderValue::from_str(left.as_str()) {
+        headers.insert(TIMEOUT, value);
     }
 }
 
@@ -139,14 +154,17 @@ impl StepError {
 
 /// Puts the headers of one attempt on requests. Made by [`Cx::layer`].
 #[derive(Clone, Debug)]
-pub struct CxLayer(HeaderMap);
+pub struct CxLayer {
+    headers: HeaderMap,
+    deadline: Instant,
+}
 
 impl<S> Layer<S> for CxLayer {
     type Service = CxService<S>;
 
     fn layer(&self, inner: S) -> CxService<S> {
-        let headers = self.0.clone();
-        CxService { inner, headers }
+        let attempt = self.clone();
+        CxService { inner, attempt }
     }
 }
 
@@ -154,7 +172,7 @@ impl<S> Layer<S> for CxLayer {
 #[derive(Clone, Debug)]
 pub struct CxService<S> {
     inner: S,
-    headers: HeaderMap,
+    attempt: CxLayer,
 }
 
 impl<S, B> Service<Request<B>> for CxService<S>
@@ -171,11 +189,12 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         let headers = request.headers_mut();
-        for (name, value) in &self.headers {
+        for (name, value) in &self.attempt.headers {
             if *name != TRACE || !headers.contains_key(TRACE) {
                 headers.insert(name, value.clone());
             }
         }
+        put_time_left(headers, self.attempt.deadline);
         self.inner.call(request)
     }
 }

@@ -100,6 +100,12 @@ pub enum Entry {
         name: String,
         /// Its value.
         value: Json,
+        /// Who, as they say. Empty, as `why`, where an older version wrote it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        by: String,
+        /// Why, as they say.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        why: String,
     },
     /// From here on it runs another graph. Nothing else is in its record.
     Migrate {

@@ -57,7 +57,19 @@ fn line(graph: &Graph, entry: &Entry) -> String {
             format!("not undone  {}{again}: {error}", name(step))
         }
         Entry::Park { cause } => format!("park    {}", Why::named(cause, graph)),
-        Entry::Signal { name, value } => format!("signal  {name}: {}", value.text()),
+        Entry::Signal {
+            name,
+            value,
+            by,
+            why,
+        } => {
+            let by = if by.is_empty() {
+                String::new()
+            } else {
+                format!("  by {by}: {why}")
+            };
+            format!("signal  {name}: {}{by}", value.text())
+        }
         Entry::Migrate { graph, .. } => format!("migrate {graph}"),
         Entry::Act(act) => {
             let what = match &act.action {
@@ -69,5 +81,32 @@ fn line(graph: &Graph, entry: &Entry) -> String {
             format!("{what}  by {}: {}", act.by, act.why)
         }
         Entry::End { outcome } => format!("end     {outcome:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SAG-10: a signal says who sent it and why; one in a log from before it did is read.
+    #[test]
+    fn a_signal_says_who_and_why() {
+        let graph = Graph {
+            saga: "order".to_owned(),
+            version: crate::graph::Version(1),
+            steps: Vec::new(),
+            outputs: Vec::new(),
+        };
+        for (entry, expected) in [
+            (
+                r#"{"signal":{"name":"paid","value":7,"by":"eva","why":"seen"}}"#,
+                "signal  paid: 7  by eva: seen",
+            ),
+            (r#"{"signal":{"name":"paid","value":7}}"#, "signal  paid: 7"),
+        ] {
+            let read: Entry = serde_json::from_str(entry).unwrap();
+            assert_eq!(graph.line(&read), expected);
+            assert_eq!(serde_json::to_string(&read).unwrap(), entry);
+        }
     }
 }

@@ -49,7 +49,7 @@ fn a_mistake_is_answered_with_the_choices() {
         ),
         (
             "backstay --store x saga list --all",
-            "unknown flag `--all`; choose from: --ended, --parked, --needs-upgrade, --limit, --store, --schema, --group, --json",
+            "unknown flag `--all`; choose from: --ended, --parked, --needs-upgrade, --unreadable, --limit, --store, --schema, --group, --json",
         ),
         ("backstay --store x saga show order", "missing: <ID>"),
         ("backstay --store x saga show", "missing: <SAGA>, <ID>"),
@@ -75,6 +75,10 @@ fn a_mistake_is_answered_with_the_choices() {
             "--for: `soon` is not a time from 1ms to 366 days, such as 30s or 1h 30m",
         ),
         (
+            "backstay --store x saga signal order 7 approved --who eva",
+            "missing: --why <WHY>",
+        ),
+        (
             "backstay --store x saga signal order 7 approved --value yes",
             "--value: `yes` is not JSON: expected value at line 1 column 1",
         ),
@@ -94,7 +98,15 @@ fn a_mistake_is_answered_with_the_choices() {
     for (line, answer) in cases {
         assert_eq!(mistake(line), answer, "{line}");
     }
-    assert!(mistake("backstay --store x saga list --ended --parked").contains("--parked"));
+    for two in [
+        "--ended --parked",
+        "--parked --unreadable",
+        "--needs-upgrade --unreadable",
+    ] {
+        let line = format!("backstay --store x saga list {two}");
+        let flag = two.split(' ').next_back().unwrap();
+        assert!(mistake(&line).contains(flag), "{line}");
+    }
     assert!(
         mistake("backstay --store x saga graph order 7 --json --format dot").contains("--json")
     );

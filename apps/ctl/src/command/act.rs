@@ -1,12 +1,14 @@
 //! Decisions, with who and why.
 
 use anyhow::bail;
-use backstay_saga::{ActError, Json, Shown};
+use backstay_saga::{ActError, Json, Listed, Shown};
 use serde::Serialize;
 
 use super::To;
+use super::list::{Row, row};
+use super::show::standing;
 use crate::cli::{Decision, Instance, Reason, Skip};
-use crate::output::{Format, document, say};
+use crate::output::{Format, cut, document, say};
 
 /// For scripts: what was written into the log.
 #[derive(Serialize)]
@@ -18,6 +20,9 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<&'a str>,
     who: &'a str,
+    /// Of what was abandoned: sagas within it that go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    children: Option<Vec<Row<'a>>>,
 }
 
 pub(super) async fn retry(to: &To, decision: &Decision) -> anyhow::Result<()> {
@@ -37,8 +42,29 @@ pub(super) async fn undo(to: &To, decision: &Decision) -> anyhow::Result<()> {
 pub(super) async fn abandon(to: &To, decision: &Decision) -> anyhow::Result<()> {
     let Decision { instance, reason } = decision;
     let Instance { saga, id } = instance;
-    let told = to.place.operator.abandon(saga, id, reason.by()?).await;
-    decided(to, instance, reason, ("abandon", None), told)
+    let operator = &to.place.operator;
+    let told = operator.abandon(saga, id, reason.by()?).await;
+    told.map_err(|error| to.undecided(instance, error))?;
+    // It is abandoned, whether it can be shown or not.
+    let shown = operator.show(saga, id).await;
+    let steps = shown.map(|shown| shown.steps).unwrap_or_default();
+    let children: Vec<&Listed> = steps
+        .iter()
+        .filter_map(|step| step.child.as_ref())
+        .collect();
+    if to.format == Format::Json {
+        return document(&Document {
+            children: Some(children.into_iter().map(row).collect()),
+            ..written(to, instance, reason, ("abandon", None))
+        });
+    }
+    say(&format!("{instance}: abandoned"))?;
+    for child in children {
+        let Listed { saga, id, .. } = child;
+        let line = format!("saga {saga} {id:?} within it goes on: {}", standing(child));
+        say(&cut(&line))?;
+    }
+    Ok(())
 }
 
 pub(super) async fn skip(to: &To, skip: &Skip) -> anyhow::Result<()> {
@@ -94,21 +120,28 @@ fn decided(
 ) -> anyhow::Result<()> {
     told.map_err(|error| to.undecided(instance, error))?;
     match to.format {
-        Format::Json => document(&Document {
-            group: &to.place.group,
-            saga: &instance.saga,
-            id: &instance.id,
-            action,
-            step,
-            who: reason.who(),
-        }),
+        Format::Json => document(&written(to, instance, reason, (action, step))),
         Format::People => {
-            let what = match (action, step) {
-                ("abandon", _) => "abandoned".to_owned(),
-                (_, Some(step)) => format!("{action} {step} is written; its worker acts on it"),
-                (_, None) => format!("{action} is written; its worker acts on it"),
-            };
+            let step = step.map(|step| format!(" {step}")).unwrap_or_default();
+            let what = format!("{action}{step} is written; its worker acts on it");
             Ok(say(&format!("{instance}: {what}"))?)
         }
+    }
+}
+
+fn written<'a>(
+    to: &'a To,
+    instance: &'a Instance,
+    reason: &'a Reason,
+    (action, step): (&'a str, Option<&'a str>),
+) -> Document<'a> {
+    Document {
+        group: &to.place.group,
+        saga: &instance.saga,
+        id: &instance.id,
+        action,
+        step,
+        who: reason.who(),
+        children: None,
     }
 }

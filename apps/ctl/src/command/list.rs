@@ -3,7 +3,7 @@ use std::cmp::Reverse;
 use backstay_saga::{Listed, Standing};
 use serde::Serialize;
 
-use super::{To, word};
+use super::To;
 use crate::cli::List;
 use crate::output::{Format, Table, document, say, time};
 
@@ -17,7 +17,7 @@ struct Document<'a> {
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+pub(super) struct Row<'a> {
     saga: &'a str,
     id: &'a str,
     standing: Standing,
@@ -42,7 +42,7 @@ pub(super) async fn run(to: &To, list: &List) -> anyhow::Result<()> {
         table.row([
             one.saga.clone(),
             one.id.clone(),
-            word(&one.standing),
+            one.standing.to_string(),
             time(one.since),
             one.why.clone().unwrap_or_default(),
         ]);
@@ -58,7 +58,7 @@ pub(super) async fn run(to: &To, list: &List) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn row(one: &Listed) -> Row<'_> {
+pub(super) fn row(one: &Listed) -> Row<'_> {
     Row {
         saga: &one.saga,
         id: &one.id,
@@ -70,7 +70,7 @@ fn row(one: &Listed) -> Row<'_> {
 
 /// How many there are, and the first of them. Never holds many more than are shown.
 async fn find(to: &To, list: &List) -> anyhow::Result<(usize, Vec<Listed>)> {
-    let operator = &to.place.operator;
+    let (operator, only) = (&to.place.operator, list.only());
     let (mut total, mut found) = (0, Vec::new());
     let mut after: Option<String> = None;
     loop {
@@ -80,10 +80,8 @@ async fn find(to: &To, list: &List) -> anyhow::Result<(usize, Vec<Listed>)> {
             operator.active(after.as_deref()).await
         };
         let page = page.map_err(|error| to.failed(error))?;
-        let wanted = page
-            .instances
-            .into_iter()
-            .filter(|one| is_wanted(list, one));
+        let is_wanted = |one: &Listed| only.is_none_or(|only| one.standing == only);
+        let wanted = page.instances.into_iter().filter(is_wanted);
         let before = found.len();
         found.extend(wanted);
         total += found.len() - before;
@@ -97,13 +95,5 @@ async fn find(to: &To, list: &List) -> anyhow::Result<(usize, Vec<Listed>)> {
             Some(next) => after = Some(next),
             None => return Ok((total, found)),
         }
-    }
-}
-
-fn is_wanted(list: &List, one: &Listed) -> bool {
-    match one.standing {
-        Standing::Parked => !list.needs_upgrade,
-        Standing::NeedsUpgrade => !list.parked,
-        _ => !list.parked && !list.needs_upgrade,
     }
 }

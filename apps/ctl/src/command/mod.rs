@@ -80,14 +80,6 @@ impl To {
     }
 }
 
-/// How a standing, an effect or another word of the log is written there.
-fn word(of: &impl serde::Serialize) -> String {
-    match serde_json::to_value(of) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => "?".to_owned(),
-    }
-}
-
 impl std::fmt::Display for Instance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "saga {} {:?}", self.saga, self.id)

@@ -1,8 +1,9 @@
-use backstay_saga::{Json, Record, Shown, ShownStep, Start};
+use backstay_saga::{Json, Listed, Record, Shown, ShownStep, Start};
 use backstay_store::Timestamp;
 use serde::Serialize;
 
-use super::{To, word};
+use super::To;
+use super::list::{Row, row};
 use crate::cli::Instance;
 use crate::output::{Format, Table, cut, document, say, time};
 
@@ -31,6 +32,8 @@ struct Step<'a> {
     again_at: Option<String>,
     output: Option<&'a Json>,
     error: Option<&'a str>,
+    /// The saga that it waits for.
+    child: Option<Row<'a>>,
 }
 
 #[derive(Serialize)]
@@ -91,6 +94,7 @@ fn step(step: &ShownStep) -> Step<'_> {
         again_at: step.again_at.map(time),
         output: step.output.as_ref(),
         error: step.error.as_deref(),
+        child: step.child.as_ref().map(row),
     }
 }
 
@@ -113,7 +117,7 @@ fn header(group: &str, shown: &Shown) -> String {
     } else {
         ""
     };
-    let standing = format!("{}{way}", word(&shown.standing));
+    let standing = format!("{}{way}", shown.standing);
     let start = &shown.start;
     let version = format!("{}, graph {}", start.version.0, start.graph);
     let began = shown.records.first().map(|first| first.at);
@@ -157,7 +161,26 @@ fn steps(shown: &Shown) -> String {
             step.error.as_deref().unwrap_or_default().to_owned(),
         ]);
     }
-    table.text()
+    table.text() + &children(shown)
+}
+
+/// A line for each step that is a saga which has not ended.
+fn children(shown: &Shown) -> String {
+    let steps = shown.steps.iter();
+    let children = steps.filter_map(|step| Some((&step.name, step.child.as_ref()?)));
+    children.fold(String::new(), |lines, (step, child)| {
+        let Listed { saga, id, .. } = child;
+        let line = format!("step {step:?} is saga {saga} {id:?}, {}", standing(child));
+        lines + &cut(&line) + "\n"
+    })
+}
+
+/// How an instance stands, and why.
+pub(super) fn standing(one: &Listed) -> String {
+    match &one.why {
+        Some(why) => format!("{}: {why}", one.standing),
+        None => one.standing.to_string(),
+    }
 }
 
 fn timeline(shown: &Shown) -> String {

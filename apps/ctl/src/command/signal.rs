@@ -13,8 +13,9 @@ struct Document<'a> {
     saga: &'a str,
     id: &'a str,
     signal: &'a str,
-    /// False if it was sent before, with the same value.
+    /// False if it was sent before, with the same value: then nothing is written.
     sent: bool,
+    who: &'a str,
 }
 
 pub(super) async fn run(to: &To, signal: &Signal) -> anyhow::Result<()> {
@@ -22,9 +23,11 @@ pub(super) async fn run(to: &To, signal: &Signal) -> anyhow::Result<()> {
         instance,
         name,
         value,
+        reason,
     } = signal;
     let Instance { saga, id } = instance;
-    let told = to.place.operator.signal(saga, id, name, value).await;
+    let operator = &to.place.operator;
+    let told = operator.signal(saga, id, name, value, reason.by()?).await;
     let sent = told.map_err(|error| to.undecided(instance, error))?;
     if !sent {
         first_is_same(to, signal).await?;
@@ -36,6 +39,7 @@ pub(super) async fn run(to: &To, signal: &Signal) -> anyhow::Result<()> {
             id,
             signal: name,
             sent,
+            who: reason.who(),
         }),
         Format::People => {
             let what = if sent { "is sent" } else { "was sent before" };
@@ -49,7 +53,7 @@ async fn first_is_same(to: &To, signal: &Signal) -> anyhow::Result<()> {
     let shown = to.shown(&signal.instance).await?;
     let mut entries = shown.records.iter().flat_map(|record| &record.entries);
     let first = entries.find_map(|entry| match entry {
-        Entry::Signal { name, value } if *name == signal.name => Some(value),
+        Entry::Signal { name, value, .. } if *name == signal.name => Some(value),
         _ => None,
     });
     match first {

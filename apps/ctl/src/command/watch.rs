@@ -7,7 +7,7 @@ use backstay_saga::{Entry, Follow, Graph, News, Record, Seen, Standing};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
-use super::{To, word};
+use super::To;
 use crate::cli::{Instance, Watch};
 use crate::output::{Format, cut, document, say, time};
 
@@ -205,7 +205,7 @@ fn hindered(
             why,
         });
     }
-    let what = format!("{}: {}", word(&standing), why.unwrap_or_default());
+    let what = format!("{standing}: {}", why.unwrap_or_default());
     line(NO_TIME, instance, &what)
 }
 

@@ -87,14 +87,19 @@ fn what_can_not_be_is_refused() {
             &[
                 "skip", "order", "7", "mail", "--who", "eva", "--why", "seen",
             ],
-            "saga order \"7\" is Parked: step \"mail\" has not begun",
+            "saga order \"7\" is parked: step \"mail\" has not begun",
         ),
         (
-            &["signal", "order", "7", "aproved"],
+            &[
+                "signal", "order", "7", "aproved", "--who", "eva", "--why", "seen",
+            ],
             "saga order \"7\": signal = \"aproved\": must be a signal that the saga waits for",
         ),
         (
-            &["signal", "order", "7", "approved", "--value", "\"no\""],
+            &[
+                "signal", "order", "7", "approved", "--value", "\"no\"", "--who", "eva", "--why",
+                "seen",
+            ],
             "saga order \"7\": signal \"approved\" was sent before with \"yes\", and the first counts",
         ),
     ];
@@ -106,10 +111,8 @@ fn what_can_not_be_is_refused() {
         );
     }
     // The same again is no mistake.
-    let again = done(
-        &file,
-        &["signal", "order", "7", "approved", "--value", "\"yes\""],
-    );
+    let yes = ["signal", "order", "7", "approved", "--value", "\"yes\""];
+    let again = done(&file, &[&yes[..], &BY].concat());
     assert_eq!(
         again,
         "saga order \"7\": signal \"approved\" was sent before\n"
@@ -117,7 +120,7 @@ fn what_can_not_be_is_refused() {
     done(&file, &[&["abandon", "order", "7"][..], &BY].concat());
     assert_eq!(
         refused(&file, &[&["retry", "order", "7"][..], &BY].concat()),
-        "backstay: FILE, group default: saga order \"7\" is Abandoned: it has ended"
+        "backstay: FILE, group default: saga order \"7\" is abandoned: it has ended"
     );
 }
 

@@ -3,6 +3,7 @@
 
 mod cli;
 mod decide;
+mod family;
 mod postgres;
 mod process;
 mod run;

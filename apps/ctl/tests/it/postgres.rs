@@ -11,7 +11,8 @@ use uuid::Uuid;
 use crate::run::{Ran, backstay};
 use crate::sagas::{Charge, Order, engine_on, order};
 
-/// SAG-10: instances in a schema of a Postgres server are seen and decided about while an engine runs.
+/// SAG-10: instances in a schema of a Postgres server are seen and decided about while an engine runs. A
+/// schema that is not there is told, and not made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_is_operated() {
     if env::var_os("BACKSTAY_WITHOUT_POSTGRES").is_some() {
@@ -39,7 +40,9 @@ async fn a_server_is_operated() {
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
         ran.out
     };
-    run(&["signal", "order", "7", "approved", "--value", "\"yes\""]).await;
+    let by = ["--who", "eva", "--why", "no booking"];
+    let yes = ["signal", "order", "7", "approved", "--value", "\"yes\""];
+    run(&[&yes[..], &by].concat()).await;
     let settled = handle.settled().await.unwrap();
     assert!(matches!(settled, Settled::Parked(_)), "{settled:?}");
     assert!(
@@ -47,13 +50,24 @@ async fn a_server_is_operated() {
             .await
             .contains("the bank did not answer")
     );
-    run(&["undo", "order", "7", "--who", "eva", "--why", "no booking"]).await;
+    run(&[&["undo", "order", "7"][..], &by].concat()).await;
     let told = run(&["watch", "order", "7", "--for", "1m"]).await;
     assert!(told.ends_with("order 7  end     Undone\n"), "{told}");
 
     drop((handle, engine));
     let (client, connection) = connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
+    // Mistyped.
+    let wrong = format!("{schema}x");
+    let mut command = backstay();
+    command.args(["--store", &url, "--schema", &wrong, "saga", "list"]);
+    let ran = spawn_blocking(move || command.output().unwrap()).await;
+    let ran: Ran = ran.unwrap().into();
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let none = format!(", schema {wrong}: there is no store in the schema \"{wrong}\"\n");
+    assert!(ran.err.ends_with(&none), "{ran:?}");
+    let made = "SELECT FROM pg_namespace WHERE nspname = $1";
+    assert!(client.query(made, &[&wrong]).await.unwrap().is_empty());
     let drop_it = format!("DROP SCHEMA {schema} CASCADE");
     client.batch_execute(&drop_it).await.unwrap();
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use backstay_saga::Operator;
+use backstay_saga::{By, Operator};
 use backstay_store::SqliteStore;
 
 use crate::sagas::{Charge, Order, engine, order};
@@ -109,7 +109,8 @@ async fn process() {
         say("started");
         if env::var(APPROVED).unwrap() == "yes" {
             let operator = Operator::new(SqliteStore::open(file).await.unwrap());
-            let sent = operator.signal("order", "7", "approved", &"yes").await;
+            let by = By::new("kim", "it is in stock").unwrap();
+            let sent = operator.signal("order", "7", "approved", &"yes", by).await;
             assert!(sent.unwrap());
         }
         let settled = format!("{:?}", handle.settled().await.unwrap());

@@ -48,7 +48,7 @@ async fn what_a_killed_process_has_left_is_seen() {
         "charge    running  1         0              -         -\n",
         "mail      waiting  0         0              -         -\n",
         "done    hold: \"goods of 7\"\n",
-        "signal  approved: \"yes\"\n",
+        "signal  approved: \"yes\"  by kim: it is in stock\n",
         "begin   charge\n",
     ] {
         assert!(show.contains(line), "{line:?} in {show}");
@@ -141,6 +141,31 @@ async fn what_needs_an_upgrade_is_listed() {
     );
 }
 
+/// SAG-10: what a newer version has noted is listed with what can't be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_not_be_read_is_listed() {
+    use backstay_store::{Batch, Put};
+    let folder = tempdir().unwrap();
+    let file = file(&folder);
+    let store = SqliteStore::open(&file).await.unwrap();
+    for (id, state) in [("7", "paused"), ("8", "parked")] {
+        let key = format!("saga/default/active/00/order/{id}");
+        let note = format!(r#"{{"state":"{state}","since":7}}"#);
+        let batch = Batch::new().put(key, Put::new(note));
+        store.commit(batch).await.unwrap();
+    }
+    let list = json(&file, &["list", "--unreadable"]);
+    assert_eq!(list["total"], 1);
+    let listed = &list["instances"][0];
+    assert_eq!(
+        (&listed["id"], &listed["standing"]),
+        (&"7".into(), &"unreadable".into())
+    );
+    let why = listed["why"].as_str().unwrap();
+    assert!(why.contains("another version"), "{why}");
+    assert_eq!(json(&file, &["list"])["total"], 2);
+}
+
 /// SAG-10: an engine that runs is not disturbed, and what a person decides reaches it.
 #[test]
 fn an_engine_may_run_at_the_same_time() {
@@ -149,11 +174,10 @@ fn an_engine_may_run_at_the_same_time() {
     let mut process = Process::start(&file, Charge::Work, Approval::Awaited);
     process.wait_for("started");
     assert!(done(&file, &["list"]).contains("running"));
+    let yes = ["signal", "order", "7", "approved", "--value", "\"yes\""];
+    let by = ["--who", "eva", "--why", "it is in stock"];
     assert_eq!(
-        done(
-            &file,
-            &["signal", "order", "7", "approved", "--value", "\"yes\""]
-        ),
+        done(&file, &[&yes[..], &by].concat()),
         "saga order \"7\": signal \"approved\" is sent\n"
     );
     process.wait_for("done");

@@ -29,10 +29,9 @@ fn an_instance_is_watched_until_its_end() {
         first.ends_with("  order 7  start   {\"number\":7}"),
         "{first}"
     );
-    done(
-        &file,
-        &["signal", "order", "7", "approved", "--value", "\"yes\""],
-    );
+    let yes = ["signal", "order", "7", "approved", "--value", "\"yes\""];
+    let by = ["--who", "eva", "--why", "it is in stock"];
+    done(&file, &[&yes[..], &by].concat());
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert_eq!(watching.wait().unwrap().code(), Some(0));
     let told = |what: &str| rest.iter().filter(|line| line.ends_with(what)).count();

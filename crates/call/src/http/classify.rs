@@ -25,8 +25,8 @@ use crate::classify::Classify;
 /// | a refused connection | transient | not executed |
 /// | any other error | transient | unknown |
 ///
-/// A server that knows better than "unknown" says so with `backstay-effect: not-executed` or `executed`, as
-/// [`Admission`](crate::Admission) does.
+/// A server that knows better says so with `backstay-effect: not-executed`, `executed` or `unknown`, as
+/// [`Admission`](crate::Admission) does. That is then the effect, whatever the status; the class stays.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HttpClassifier;
 
@@ -56,31 +56,21 @@ impl HttpClassifier {
 }
 
 fn of_response(status: StatusCode, headers: &HeaderMap) -> Class {
+    let effect = |unstated| stated_effect(headers).unwrap_or(unstated);
+    let overloaded = |effect| Class::Overloaded {
+        effect,
+        pushback: pushback(headers),
+    };
     match status.as_u16() {
         ..400 => Class::Success,
-        429 => Class::Overloaded {
-            effect: Effect::NotExecuted,
-            pushback: pushback(headers),
-        },
+        429 => overloaded(effect(Effect::NotExecuted)),
         409 if says_when(headers) && stated_effect(headers) == Some(Effect::Unknown) => {
-            Class::Overloaded {
-                effect: Effect::Unknown,
-                pushback: pushback(headers),
-            }
+            overloaded(Effect::Unknown)
         }
-        501 | 505 => Class::Permanent(Effect::NotExecuted),
-        408 | 500.. => {
-            let effect = stated_effect(headers).unwrap_or(Effect::Unknown);
-            if says_when(headers) {
-                Class::Overloaded {
-                    effect,
-                    pushback: pushback(headers),
-                }
-            } else {
-                Class::Transient(effect)
-            }
-        }
-        _ => Class::Ignored(Effect::NotExecuted),
+        501 | 505 => Class::Permanent(effect(Effect::NotExecuted)),
+        408 | 500.. if says_when(headers) => overloaded(effect(Effect::Unknown)),
+        408 | 500.. => Class::Transient(effect(Effect::Unknown)),
+        _ => Class::Ignored(effect(Effect::NotExecuted)),
     }
 }
 

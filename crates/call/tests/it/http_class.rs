@@ -102,16 +102,20 @@ fn an_earlier_attempt_that_runs_is_waited_for() {
         pushback: Pushback::After(Duration::from_secs(1)),
     };
     assert_eq!(class(409, &[when, unknown]), waits);
-    let refused = Class::Ignored(Effect::NotExecuted);
-    for headers in [
-        &[when][..],
-        &[unknown],
-        &[when, ("backstay-effect", "not-executed")],
-        &[when, ("backstay-effect", "executed")],
+    let (not_executed, executed) = (
+        ("backstay-effect", "not-executed"),
+        ("backstay-effect", "executed"),
+    );
+    for (headers, effect) in [
+        (&[when][..], Effect::NotExecuted),
+        (&[unknown], Effect::Unknown),
+        (&[when, not_executed], Effect::NotExecuted),
+        (&[when, executed], Effect::Executed),
     ] {
-        assert_eq!(class(409, headers), refused, "{headers:?}");
+        assert_eq!(class(409, headers), Class::Ignored(effect), "{headers:?}");
     }
-    assert_eq!(class(422, &[when, unknown]), refused);
+    let other = class(422, &[when, unknown]);
+    assert_eq!(other, Class::Ignored(Effect::Unknown));
 }
 
 /// CALL-2: a server that knows what it did is believed.
@@ -129,6 +133,13 @@ fn a_stated_effect_goes_before_the_status() {
         let pushback = Pushback::After(Duration::from_secs(1));
         assert_eq!(when, Class::Overloaded { effect, pushback });
         assert_eq!(stated(500), Class::Transient(effect));
+        for status in [400, 404, 409, 410, 422, 499] {
+            assert_eq!(stated(status), Class::Ignored(effect), "{status}");
+        }
+        assert_eq!(stated(501), Class::Permanent(effect));
+        let pushback = Pushback::Unstated;
+        assert_eq!(stated(429), Class::Overloaded { effect, pushback });
+        assert_eq!(stated(200), Class::Success);
     }
     let rubbish = class(504, &[("backstay-effect", "perhaps")]);
     assert_eq!(rubbish, Class::Transient(Effect::Unknown));

@@ -55,7 +55,7 @@ pub(crate) enum Refused {
 
 /// Waits between two tries to reach the store.
 const AGAIN: Duration = Duration::from_millis(100);
-const PAGE: u32 = 1_000;
+pub(crate) const PAGE: u32 = 1_000;
 
 impl Instances {
     /// Records after a version. Fewer than a page are the last there are.

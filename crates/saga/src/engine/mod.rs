@@ -37,7 +37,7 @@ use options::Options;
 use worker::Worker;
 
 pub use handle::{Handle, SettleError};
-pub(crate) use options::{GROUP as DEFAULT_GROUP, REMEMBER as DEFAULT_REMEMBER};
+pub(crate) use options::{GROUP as DEFAULT_GROUP, REMEMBER as DEFAULT_REMEMBER, check_remember};
 pub use settled::{Settled, Why};
 pub use start::StartError;
 pub(crate) use worker::machine as machine_now;
@@ -166,7 +166,8 @@ impl<App: Send + Sync + 'static> Engine<App> {
 
     /// What a person can see of the group's instances and do about them.
     pub fn operator(&self) -> Operator {
-        Operator::of(self.shared.worker.instances.clone())
+        let worker = &self.shared.worker;
+        Operator::of(worker.instances.clone(), worker.options.remember)
     }
 
     /// Stops beginning steps, waits for those that run, and lets other workers go on.

@@ -1,3 +1,4 @@
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use backstay_core::Invalid;
@@ -53,20 +54,24 @@ impl Options {
             let limit = format!("must be in 1..={MAX_LIMIT}");
             return Err(Invalid::new("limit", self.limit, limit));
         }
-        let times = [
-            (
-                "ttl",
-                self.ttl,
-                Duration::from_millis(300)..=Duration::from_secs(3_600),
-            ),
-            ("remember", self.remember, Duration::from_secs(1)..=YEAR),
-        ];
-        for (field, value, allowed) in times {
-            if !allowed.contains(&value) {
-                let limit = format!("must be in {:?}..={:?}", allowed.start(), allowed.end());
-                return Err(Invalid::new(field, format!("{value:?}"), limit));
-            }
-        }
-        Ok(())
+        let ttls = Duration::from_millis(300)..=Duration::from_secs(3_600);
+        check_time("ttl", self.ttl, &ttls)?;
+        check_remember(self.remember)
     }
+}
+
+pub(crate) fn check_remember(time: Duration) -> Result<(), Invalid> {
+    check_time("remember", time, &(Duration::from_secs(1)..=YEAR))
+}
+
+fn check_time(
+    field: &'static str,
+    time: Duration,
+    allowed: &RangeInclusive<Duration>,
+) -> Result<(), Invalid> {
+    if allowed.contains(&time) {
+        return Ok(());
+    }
+    let limit = format!("must be in {:?}..={:?}", allowed.start(), allowed.end());
+    Err(Invalid::new(field, format!("{time:?}"), limit))
 }

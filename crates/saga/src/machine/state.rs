@@ -253,7 +253,7 @@ impl State {
                 };
             }
             Entry::Park { cause } => self.parked = Some(cause.clone()),
-            Entry::Signal { name, value } => {
+            Entry::Signal { name, value, .. } => {
                 let signals = &mut self.signals;
                 signals.entry(name.clone()).or_insert_with(|| value.clone());
             }

@@ -1,14 +1,12 @@
 use backstay_store::{Batch, CommitError, Expected, Invalid, Put, Timestamp, Unavailable};
-use serde::Serialize;
 
 use super::show::standing;
 use super::{Operator, ShowError};
 use crate::Json;
 use crate::engine::Why;
 use crate::engine::instances::Loaded;
+use crate::engine::machine_now;
 use crate::engine::names::Name;
-use crate::engine::{DEFAULT_REMEMBER, machine_now};
-use crate::graph::Work;
 use crate::log::{Act, Action, Entry, Outcome, Record};
 use crate::machine::{Forward, Phase, State};
 use crate::note::{Note, Standing};
@@ -16,14 +14,14 @@ use crate::note::{Note, Standing};
 /// Who decides, and why: both are written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct By {
-    who: String,
-    why: String,
+    pub(super) who: String,
+    pub(super) why: String,
 }
 
 /// As many bytes each.
 const WORDS: usize = 1_000;
 /// As often as somebody else may be first.
-const TRIES: u32 = 20;
+pub(super) const TRIES: u32 = 20;
 
 impl By {
     /// Each 1 to 1,000 bytes.
@@ -47,7 +45,7 @@ pub enum ActError {
     #[error(transparent)]
     Show(#[from] ShowError),
     /// As the instance stands, it can't be done.
-    #[error("saga {saga} {id:?} is {standing:?}: {what}")]
+    #[error("saga {saga} {id:?} is {standing}: {what}")]
     Refused {
         /// The saga.
         saga: String,
@@ -72,11 +70,11 @@ pub enum ActError {
 impl Operator {
     /// Tries again what an instance is parked for or waits to try, with all attempts.
     pub async fn retry(&self, saga: &str, id: &str, by: By) -> Result<(), ActError> {
-        let is_possible = |state: &State| match state.phase {
-            Phase::Ended(_) => Err("it has ended".to_owned()),
-            Phase::Forward | Phase::Back => Ok(()),
+        let decide = |state: &State| {
+            has_not_ended(state)?;
+            Ok(Action::Retry)
         };
-        self.act(saga, id, by, Action::Retry, is_possible).await
+        self.act(saga, id, by, decide).await
     }
 
     /// Takes a step for done, or its undo where the instance goes back, because a person has seen to it.
@@ -90,18 +88,17 @@ impl Operator {
         output: Option<Json>,
         by: By,
     ) -> Result<(), ActError> {
-        let name = Name::new(saga, id);
-        let (loaded, _) = self.loaded(&name).await?;
-        let Some(number) = loaded.state.graph.step(step) else {
-            let limit = "must be a step of the saga";
-            return Err(Invalid::new("step", format!("{step:?}"), limit).into());
+        let decide = |state: &State| {
+            // Each time anew: a worker may move the instance to another graph in between.
+            let step = state.graph.step(step).ok_or_else(|| {
+                let limit = "must be a step of the saga";
+                Invalid::new("step", format!("{step:?}"), limit)
+            })?;
+            can_skip(state, step)?;
+            let output = output.clone();
+            Ok(Action::Skip { step, output })
         };
-        let is_possible = move |state: &State| can_skip(state, number);
-        let action = Action::Skip {
-            step: number,
-            output,
-        };
-        self.act(saga, id, by, action, is_possible).await
+        self.act(saga, id, by, decide).await
     }
 
     /// Undoes what an instance has done, as long as its pivot is not.
@@ -109,19 +106,23 @@ impl Operator {
     /// One that is parked because nobody knows of its pivot: this says that the pivot has not happened. One that is done can
     /// still be undone if it has no pivot.
     pub async fn undo(&self, saga: &str, id: &str, by: By) -> Result<(), ActError> {
-        self.act(saga, id, by, Action::Undo, can_undo).await
+        let decide = |state: &State| {
+            can_undo(state)?;
+            Ok(Action::Undo)
+        };
+        self.act(saga, id, by, decide).await
     }
 
     /// Ends an instance as it is: what it has done stays, and nothing more happens.
+    ///
+    /// Sagas within it that have not ended go on: [`ShownStep::child`](super::ShownStep::child) tells which. Each can be
+    /// decided about by its own name.
     pub async fn abandon(&self, saga: &str, id: &str, by: By) -> Result<(), ActError> {
-        let is_possible = |state: &State| match state.phase {
-            Phase::Ended(_) => Err("it has ended".to_owned()),
-            Phase::Forward | Phase::Back => Ok(()),
+        let decide = |state: &State| {
+            has_not_ended(state)?;
+            Ok(Action::Abandon)
         };
-        match self
-            .act(saga, id, by.clone(), Action::Abandon, is_possible)
-            .await
-        {
+        match self.act(saga, id, by.clone(), decide).await {
             Err(ActError::Show(ShowError::Illegal(_))) => self.abandon_unread(saga, id, by).await,
             acted => acted,
         }
@@ -160,67 +161,20 @@ impl Operator {
         Err(ActError::Busy)
     }
 
-    /// Sends a signal with a value. False if one of this name was sent before: the first counts.
-    pub async fn signal(
-        &self,
-        saga: &str,
-        id: &str,
-        name: &str,
-        value: &(impl Serialize + Sync),
-    ) -> Result<bool, ActError> {
-        let value = Json::write(value).map_err(|error| {
-            Invalid::new(
-                "value",
-                "(not shown)",
-                format!("must be what JSON can hold: {error}"),
-            )
-        })?;
-        let instance = Name::new(saga, id);
-        for _ in 0..TRIES {
-            let (loaded, _) = self.loaded(&instance).await?;
-            let is_known = |node: &crate::graph::Node| {
-                node.name == name && matches!(node.work, Work::Signal(_))
-            };
-            if !loaded.state.graph.steps.iter().any(is_known) {
-                let limit = "must be a signal that the saga waits for";
-                return Err(Invalid::new("signal", format!("{name:?}"), limit).into());
-            }
-            if matches!(loaded.state.phase, Phase::Ended(_)) {
-                return Err(refused(&instance, &loaded.state, "it has ended".to_owned()));
-            }
-            if loaded.state.has_signal(name) {
-                return Ok(false);
-            }
-            let entry = Entry::Signal {
-                name: name.to_owned(),
-                value: value.clone(),
-            };
-            if self.write(&instance, &loaded, vec![entry], None).await? {
-                return Ok(true);
-            }
-        }
-        Err(ActError::Busy)
-    }
-
     async fn act(
         &self,
         saga: &str,
         id: &str,
         by: By,
-        action: Action,
-        is_possible: impl Fn(&State) -> Result<(), String> + Send,
+        decide: impl Fn(&State) -> Result<Action, Not> + Send,
     ) -> Result<(), ActError> {
         let name = Name::new(saga, id);
-        let ends = (action == Action::Abandon).then_some(Outcome::Abandoned);
-        let act = Act {
-            action,
-            by: by.who,
-            why: by.why,
-        };
         for _ in 0..TRIES {
             let (loaded, _) = self.loaded(&name).await?;
-            is_possible(&loaded.state).map_err(|what| refused(&name, &loaded.state, what))?;
-            let mut entries = vec![Entry::Act(act.clone())];
+            let action = decide(&loaded.state).map_err(|not| not.told(&name, &loaded.state))?;
+            let ends = (action == Action::Abandon).then_some(Outcome::Abandoned);
+            let By { who: by, why } = by.clone();
+            let mut entries = vec![Entry::Act(Act { action, by, why })];
             entries.extend(ends.map(|outcome| Entry::End { outcome }));
             if self.write(&name, &loaded, entries, ends).await? {
                 return Ok(());
@@ -230,7 +184,7 @@ impl Operator {
     }
 
     /// False if somebody else was first.
-    async fn write(
+    pub(super) async fn write(
         &self,
         name: &Name,
         loaded: &Loaded,
@@ -290,17 +244,47 @@ impl Operator {
             return batch.put(active, note.bytes()).delete(ended, Expected::Any);
         }
         let note = Note::new(Standing::Abandoned, now);
-        let note = Put::new(note.bytes()).expires_after(DEFAULT_REMEMBER);
+        let note = Put::new(note.bytes()).expires_after(self.remember);
         batch.delete(active, Expected::Any).put(ended, note)
     }
 }
 
-fn refused(name: &Name, state: &State, what: String) -> ActError {
-    ActError::Refused {
-        saga: name.saga.to_string(),
-        id: name.id.to_string(),
-        standing: standing(state),
-        what,
+/// Why something can't be, as an instance stands.
+pub(super) enum Not {
+    Possible(String),
+    Valid(Invalid),
+}
+
+impl From<String> for Not {
+    fn from(what: String) -> Self {
+        Self::Possible(what)
+    }
+}
+
+impl From<Invalid> for Not {
+    fn from(invalid: Invalid) -> Self {
+        Self::Valid(invalid)
+    }
+}
+
+impl Not {
+    pub(super) fn told(self, name: &Name, state: &State) -> ActError {
+        match self {
+            Self::Possible(what) => ActError::Refused {
+                saga: name.saga.to_string(),
+                id: name.id.to_string(),
+                standing: standing(state),
+                what,
+            },
+            Self::Valid(invalid) => invalid.into(),
+        }
+    }
+}
+
+pub(super) fn has_not_ended(state: &State) -> Result<(), String> {
+    match state.phase {
+        Phase::Ended(_) => Err("it has ended".to_owned()),
+        Phase::Forward | Phase::Back => Ok(()),
     }
 }
 

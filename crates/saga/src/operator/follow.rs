@@ -108,7 +108,7 @@ impl Follow {
 
     fn noted(&self, change: &Change) -> Option<Seen> {
         let (_, name) = self.instances.names.read_active(&change.key)?;
-        let note: Note = serde_json::from_slice(change.value.as_ref()?).ok()?;
+        let note = Note::read(change.value.as_ref()?);
         is_hindrance(note.state).then(|| Seen {
             saga: name.saga.to_string(),
             id: name.id.to_string(),

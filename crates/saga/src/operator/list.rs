@@ -1,6 +1,7 @@
 use backstay_store::{Entry, Timestamp, Unavailable};
 
 use super::Operator;
+use crate::engine::instances::PAGE;
 use crate::engine::names::Name;
 use crate::note::{Note, Standing};
 
@@ -56,19 +57,22 @@ impl Operator {
 }
 
 fn read(page: &[Entry], name: impl Fn(&str) -> Option<Name>) -> Page {
-    let listed = |entry: &Entry| {
-        let name = name(&entry.key)?;
-        let note: Note = serde_json::from_slice(&entry.value).ok()?;
-        Some(Listed {
+    let listed = |entry: &Entry| Some(Listed::new(&name(&entry.key)?, Note::read(&entry.value)));
+    let last = page.last().filter(|_| page.len() >= PAGE as usize);
+    Page {
+        instances: page.iter().filter_map(listed).collect(),
+        next: last.map(|last| last.key.clone()),
+    }
+}
+
+impl Listed {
+    pub(super) fn new(name: &Name, note: Note) -> Self {
+        Self {
             saga: name.saga.to_string(),
             id: name.id.to_string(),
             standing: note.state,
             since: Timestamp::from_millis(note.since),
             why: note.why,
-        })
-    };
-    Page {
-        instances: page.iter().filter_map(listed).collect(),
-        next: page.last().map(|last| last.key.clone()),
+        }
     }
 }

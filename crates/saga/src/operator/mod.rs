@@ -4,11 +4,15 @@ mod act;
 mod follow;
 mod list;
 mod show;
+mod signal;
 
-use backstay_store::{Store, Unavailable};
+use std::time::Duration;
+
+use backstay_store::{Invalid, Store, Unavailable};
 
 use crate::engine::instances::{Instances, LoadError};
 use crate::engine::names::Names;
+use crate::engine::{DEFAULT_GROUP, DEFAULT_REMEMBER, check_remember};
 use crate::machine::Illegal;
 
 pub use act::{ActError, By};
@@ -23,6 +27,7 @@ pub use show::{Shown, ShownStep};
 #[derive(Clone, Debug)]
 pub struct Operator {
     instances: Instances,
+    remember: Duration,
 }
 
 /// Why an instance can't be shown.
@@ -55,18 +60,22 @@ impl From<LoadError> for ShowError {
 }
 
 impl Operator {
-    /// Of the group `default`.
+    /// Of the group `default`, whose engines remember for 7 days.
     pub fn new(store: impl Into<Store>) -> Self {
         Self {
             instances: Instances {
                 store: store.into(),
-                names: Names::new(crate::engine::DEFAULT_GROUP),
+                names: Names::new(DEFAULT_GROUP),
             },
+            remember: DEFAULT_REMEMBER,
         }
     }
 
-    pub(crate) fn of(instances: Instances) -> Self {
-        Self { instances }
+    pub(crate) fn of(instances: Instances, remember: Duration) -> Self {
+        Self {
+            instances,
+            remember,
+        }
     }
 
     /// Of another group.
@@ -74,5 +83,17 @@ impl Operator {
     pub fn group(mut self, group: &str) -> Self {
         self.instances.names = Names::new(group);
         self
+    }
+
+    /// How long an instance is listed that it abandons: 1 s to a year, as the [engine](crate::EngineBuilder::remember) has
+    /// it. Default: 7 days.
+    ///
+    /// # Errors
+    ///
+    /// Another time.
+    pub fn remember(mut self, time: Duration) -> Result<Self, Invalid> {
+        check_remember(time)?;
+        self.remember = time;
+        Ok(self)
     }
 }

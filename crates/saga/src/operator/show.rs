@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use backstay_store::{Recorded, Timestamp, Unavailable, Version};
 
-use super::{Operator, ShowError};
+use super::{Listed, Operator, ShowError};
 use crate::Json;
 use crate::engine::Why;
 use crate::engine::instances::Loaded;
 use crate::engine::names::Name;
-use crate::graph::Graph;
+use crate::graph::{Graph, Work};
 use crate::log::{Record, Start};
 use crate::machine::{Back, Forward, Phase, State};
 use crate::note::{Note, Standing};
@@ -57,6 +57,8 @@ pub struct ShownStep {
     pub output: Option<Json>,
     /// What its last failed attempt said.
     pub error: Option<Arc<str>>,
+    /// The saga that it is, from when it has begun until that has ended: the step waits for it.
+    pub child: Option<Listed>,
 }
 
 impl Operator {
@@ -66,6 +68,11 @@ impl Operator {
         let (loaded, records) = self.loaded(&name).await?;
         let Loaded { start, state, .. } = loaded;
         let graph = state.graph.clone();
+        let mut steps = Vec::new();
+        for step in 0..graph.steps.len() {
+            let child = self.child(&name, &start, &state, step).await?;
+            steps.push(shown(&state, step, child));
+        }
         let cause = state.parked.as_ref().or(state.turned.as_ref());
         let hindered = self.hindered(&name, &start, &state).await?;
         let (standing, hindrance) =
@@ -78,9 +85,7 @@ impl Operator {
             hindrance,
             why: cause.map(|cause| Why::of(cause, &state)),
             start,
-            steps: (0..graph.steps.len())
-                .map(|step| shown(&state, step))
-                .collect(),
+            steps,
             graph,
             records,
         })
@@ -98,9 +103,26 @@ impl Operator {
         }
         let key = self.instances.names.active(start.shard, name);
         let note = self.instances.store.get(&key).await?;
-        let note = note.and_then(|note| serde_json::from_slice::<Note>(&note.value).ok());
-        let is_hindered = |note: &Note| is_hindrance(note.state);
-        Ok(note.filter(is_hindered))
+        let note = note.map(|note| Note::read(&note.value));
+        Ok(note.filter(|note| is_hindrance(note.state)))
+    }
+
+    /// The saga that a step is, if it has not ended.
+    async fn child(
+        &self,
+        name: &Name,
+        start: &Start,
+        state: &State,
+        step: usize,
+    ) -> Result<Option<Listed>, Unavailable> {
+        let node = &state.graph.steps[step];
+        let Work::Child { saga, .. } = &node.work else {
+            return Ok(None);
+        };
+        let child = name.child(saga, &node.name, state.steps[step].trial);
+        let key = self.instances.names.active(start.shard, &child);
+        let entry = self.instances.store.get(&key).await?;
+        Ok(entry.map(|entry| Listed::new(&child, Note::read(&entry.value))))
     }
 
     /// The events of an instance's log as the store has them, whether they can be read or not; none if there is no
@@ -155,7 +177,7 @@ pub(super) fn standing(state: &State) -> Standing {
     }
 }
 
-fn shown(state: &State, number: usize) -> ShownStep {
+fn shown(state: &State, number: usize, child: Option<Listed>) -> ShownStep {
     let step = &state.steps[number];
     let (word, again_at) = match (&step.back, &step.forward) {
         (Back::Running, _) => ("undoing", None),
@@ -176,5 +198,6 @@ fn shown(state: &State, number: usize) -> ShownStep {
         again_at,
         output: step.output().cloned(),
         error: step.error.clone(),
+        child,
     }
 }

@@ -182,7 +182,8 @@ async fn large_signals_are_taken() {
     let operator = Operator::new(store);
     let large = "x".repeat(700_000);
     for name in ["one", "two"] {
-        operator.signal("large", "7", name, &large).await.unwrap();
+        let sent = operator.signal("large", "7", name, &large, by()).await;
+        assert_eq!(sent, Ok(true));
     }
     let settled = handle.settled().await.unwrap();
     assert_eq!(settled, Settled::Done((large.clone(), large)));

@@ -1,9 +1,15 @@
+use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
+use std::task::{self, Poll};
+use std::time::Duration;
 
 use backstay_saga::{
     Attempt, Cx, Engine, Saga, Settled, StepEffect, StepError, UndoError, Version,
 };
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, Request};
+use tokio::time::sleep;
+use tower_layer::Layer;
+use tower_service::Service;
 
 use crate::world::memory;
 
@@ -58,6 +64,59 @@ async fn calls_carry_headers() {
     let trace = |headers: &HeaderMap| headers["traceparent"].to_str().unwrap().to_owned();
     assert_eq!(trace(first)[..36], trace(undo)[..36]);
     assert_ne!(trace(first), trace(second));
+}
+
+/// Writes down the headers that it sends.
+struct Client(Seen);
+
+impl Service<Request<()>> for Client {
+    type Response = ();
+    type Error = StepError;
+    type Future = Ready<Result<(), StepError>>;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), StepError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        self.0.lock().unwrap().push(request.headers().clone());
+        ready(Ok(()))
+    }
+}
+
+/// Sends a request, waits, and sends another.
+async fn send_twice(cx: Context) -> Result<(), StepError> {
+    let mut client = cx.layer().layer(Client(cx.app().clone()));
+    client.call(Request::new(())).await?;
+    sleep(Duration::from_secs(10)).await;
+    let mut request = Request::new(());
+    let headers = request.headers_mut();
+    headers.insert("traceparent", HeaderValue::from_static("mine"));
+    headers.insert("grpc-timeout", HeaderValue::from_static("1H"));
+    client.call(request).await
+}
+
+/// SAG-6: requests through a layer have the time that is left when each is sent, and one key.
+#[tokio::test(start_paused = true)]
+async fn a_layer_tells_the_time_that_is_left() {
+    let saga = Saga::builder("calls", Version(1));
+    let twice = saga.step("twice", send_twice).nothing_to_undo();
+    let saga = saga.build(twice).unwrap();
+    let (store, clock) = memory();
+    let seen = Seen::default();
+    let engine = Engine::builder(store, seen.clone()).run(&saga).clock(clock);
+    let engine = engine.allow_volatile().start().await.unwrap();
+    let handle = engine.start(&saga, "1", ()).await.unwrap();
+    assert_eq!(handle.settled().await.unwrap(), Settled::Done(()));
+    let seen = seen.lock().unwrap();
+    let [first, second] = &seen[..] else {
+        panic!("{seen:?}")
+    };
+    assert_eq!(first["idempotency-key"], second["idempotency-key"]);
+    assert_eq!(first["grpc-timeout"], "29700000u");
+    assert_eq!(second["grpc-timeout"], "19800000u");
+    assert_eq!(second.get_all("grpc-timeout").iter().count(), 1);
+    assert_eq!(second["traceparent"], "mine");
 }
 
 /// SAG-3: what an answer means.

@@ -7,6 +7,7 @@ mod follow;
 mod hostile;
 mod http;
 mod local;
+mod meanwhile;
 mod operator;
 mod outage;
 mod processes;

@@ -49,6 +49,12 @@ pub enum ConnectError {
         /// The database's.
         found: String,
     },
+    /// There is no store in the schema, and [`must_exist`](PostgresOptions::must_exist) says that none is made.
+    #[error("there is no store in the schema {schema:?}")]
+    Missing {
+        /// The schema.
+        schema: String,
+    },
     /// The schema was written by a newer version.
     #[error("the tables have schema {found}; this version knows {known}")]
     Newer {

@@ -23,6 +23,7 @@ pub struct PostgresOptions {
     pub(super) statement_timeout: Duration,
     pub(super) work_timeout: Duration,
     pub(super) remember: Duration,
+    pub(super) must_exist: bool,
     pub(super) clock: ServerClock,
 }
 
@@ -35,6 +36,7 @@ impl Default for PostgresOptions {
             statement_timeout: Duration::from_secs(5),
             work_timeout: Duration::from_secs(1),
             remember: Duration::from_secs(24 * 60 * 60),
+            must_exist: false,
             clock: ServerClock::default(),
         }
     }
@@ -87,6 +89,13 @@ impl PostgresOptions {
         self
     }
 
+    /// Opens tables that are there, and makes none: for programs that look into a store, where a mistyped schema would
+    /// become a new one. [`connect`](Self::connect) then fails with [`ConnectError::Missing`].
+    pub fn must_exist(mut self) -> Self {
+        self.must_exist = true;
+        self
+    }
+
     /// Reads the time from this clock and not from the server's.
     #[cfg(feature = "test-util")]
     pub fn clock(mut self, clock: crate::TestClock) -> Self {
@@ -94,7 +103,7 @@ impl PostgresOptions {
         self
     }
 
-    /// Reaches the store on this server, or makes its tables there.
+    /// Reaches the store on this server, or makes its tables there unless they [must exist](Self::must_exist).
     ///
     /// The address is one of libpq's: `postgres://user:password@host:5432/database?sslmode=require`. With
     /// `sslmode=require` the connection is encrypted and the server's certificate is checked against those of the

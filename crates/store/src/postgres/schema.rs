@@ -12,23 +12,27 @@ pub(super) const VERSION: i64 = 1;
 /// Who makes the tables holds this lock, with a second number for the schema. Any number that others do not use.
 const LOCK: i32 = 0x6261_636b;
 
-/// Makes the tables of a new schema, migrates an older one, refuses a newer one.
+/// Makes the tables of a new schema unless they must be there, migrates an older one, refuses a newer one.
 pub(super) async fn prepare(server: &Server) -> Result<(), ConnectError> {
     let found = make(server).await;
     match found.map_err(|failure| ConnectError::Tables(failure.into()))? {
-        VERSION => Ok(()),
-        found => Err(ConnectError::Newer {
+        Some(VERSION) => Ok(()),
+        None => Err(ConnectError::Missing {
+            schema: server.options.schema.clone(),
+        }),
+        Some(found) => Err(ConnectError::Newer {
             found,
             known: VERSION,
         }),
     }
 }
 
-/// The version of the tables, which are there from then on.
-async fn make(server: &Server) -> Result<i64, Failure> {
+/// The version of the tables, which are there from then on; none if there are none and none may be made.
+async fn make(server: &Server) -> Result<Option<i64>, Failure> {
     let session = server.lend(&server.pool).await?;
     // Whoever opens tables that are there waits for nobody, and needs no right to make any.
-    if let Some(found) = version(server, &session).await? {
+    let found = version(server, &session).await?;
+    if found.is_some() || server.options.must_exist {
         session.keep();
         return Ok(found);
     }
@@ -47,7 +51,7 @@ async fn make(server: &Server) -> Result<i64, Failure> {
     };
     server.within(client.batch_execute("COMMIT")).await?;
     session.keep();
-    Ok(found)
+    Ok(Some(found))
 }
 
 async fn create(server: &Server, session: &Session) -> Result<(), Failure> {

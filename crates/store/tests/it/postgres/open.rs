@@ -36,6 +36,23 @@ async fn a_newer_schema_is_refused() {
     );
 }
 
+/// STO-8: where the store must be there none is made, and one that is there is opened.
+#[tokio::test]
+async fn a_store_that_must_exist_is_not_made() {
+    let Some(schema) = Schema::new() else { return };
+    let options = || PostgresOptions::new().schema(&schema.name).must_exist();
+    for _ in 0..2 {
+        let refused = options().connect(&schema.url).await;
+        let Err(ConnectError::Missing { schema: missing }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(missing, schema.name);
+    }
+    drop(schema.open().await);
+    let opened = options().connect(&schema.url).await;
+    assert_eq!(opened.expect("a store").head().await, Ok(Position::START));
+}
+
 /// Options that can't be used are refused before anybody is asked.
 #[tokio::test]
 async fn options_are_checked() {
