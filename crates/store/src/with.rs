@@ -10,6 +10,14 @@ pub struct CommittedWith<T> {
     pub output: Option<T>,
 }
 
+#[cfg(feature = "test-util")]
+impl<T> CommittedWith<T> {
+    /// What a test's own [`Transactional`](crate::Transactional) answers.
+    pub fn new(commit: Commit, output: Option<T>) -> Self {
+        Self { commit, output }
+    }
+}
+
 /// Why neither the batch nor the user's rows were committed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -218,14 +218,22 @@ impl<App: Send + Sync + 'static> Instance<App> {
             commit,
             reply,
         } = local;
-        let now = &self.state.steps[step];
         let is_undo = purpose == Purpose::Undo;
-        let is_under_way = if is_undo {
-            now.back == Back::Running && now.undo_attempts == attempt
-        } else {
-            matches!(now.forward, Forward::Running(_)) && now.attempts == attempt
+        let is_under_way = |state: &State| {
+            let Step {
+                forward,
+                back,
+                attempts,
+                undo_attempts,
+                ..
+            } = &state.steps[step];
+            if is_undo {
+                *back == Back::Running && *undo_attempts == attempt
+            } else {
+                matches!(forward, Forward::Running(_)) && *attempts == attempt
+            }
         };
-        if !is_under_way {
+        if !is_under_way(&self.state) {
             reply(Err(StepError::unknown("the attempt is over")));
             return Ok(());
         }
@@ -242,15 +250,16 @@ impl<App: Send + Sync + 'static> Instance<App> {
         }
         let mut id = BatchId::new();
         loop {
-            let is_open = matches!(self.state.steps[step].forward, Forward::Running(_));
-            if !is_open && self.state.steps[step].back != Back::Running {
+            if !is_under_way(&self.state) {
                 // It was decided meanwhile, or is done and the reply was lost.
-                let output = self.state.steps[step].output();
-                reply(
-                    output
-                        .cloned()
-                        .ok_or_else(|| StepError::unknown("it was decided meanwhile")),
-                );
+                let now = &self.state.steps[step];
+                let output = if is_undo {
+                    (now.back == Back::Done).then(Json::null)
+                } else {
+                    now.output().cloned()
+                };
+                let decided = || StepError::unknown("it was decided meanwhile");
+                reply(output.ok_or_else(decided));
                 return Ok(());
             }
             let now = self.worker.now();

@@ -1,42 +1,57 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What goes wrong in one run: numbers count from 1 on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What goes wrong in one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Case {
-    /// This call is refused.
-    pub(super) fails: Option<usize>,
-    pub(super) fault: Option<Fault>,
+    /// Another worker is there from the start.
+    pub(super) two_workers: bool,
+    pub(super) faults: Vec<Fault>,
 }
 
-/// A fault and where it happens: at a commit of the instance's, or at a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Fault {
+/// What goes wrong at one commit of the instance's, or at one call: they are numbered from 1 on, over all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) kind: Kind,
+    pub(super) at: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
     /// The worker is killed before the commit.
-    KillBefore(usize),
+    KillBefore,
     /// The worker is killed after the commit, before it hears of it.
-    KillAfter(usize),
+    KillAfter,
     /// The worker is stopped before the commit, replaced, and goes on when all is over.
-    StopBefore(usize),
+    StopBefore,
     /// The worker is stopped after the commit, replaced, and goes on when all is over.
-    StopAfter(usize),
+    StopAfter,
     /// The commit happens, and its reply is lost.
-    LostCommit(usize),
+    LostCommit,
+    /// The store is away from this commit on, for less time than a worker holds its instances.
+    AwayBefore,
+    /// The same after the commit, whose reply is lost.
+    AwayAfter,
+    /// The store is away for so long that the worker loses its instances.
+    GoneBefore,
+    /// The same after the commit, whose reply is lost.
+    GoneAfter,
+    /// The person acts before the commit, which the worker has decided on without knowing.
+    Person,
     /// The call does not arrive, and nobody knows.
-    Lost(usize),
+    Lost,
     /// The call is done, and its reply is lost.
-    LostReply(usize),
+    LostReply,
     /// The call is made twice.
-    Twice(usize),
+    Twice,
     /// The call arrives when all is over.
-    Late(usize),
+    Late,
     /// The call is made, and its worker killed.
-    KillIn(usize),
+    KillIn,
     /// The call has no effect and says so; an undo says that it will never work.
-    Refused(usize),
+    Refused,
     /// The code panics.
-    Panic(usize),
+    Panic,
 }
 
 /// An engine that is broken on purpose.
@@ -53,63 +68,103 @@ pub enum Flaw {
     UndoCancelled,
 }
 
-type Make = fn(usize) -> Fault;
-
-const AT_COMMITS: [(&str, Make); 5] = [
-    ("kill-before", Fault::KillBefore),
-    ("kill-after", Fault::KillAfter),
-    ("stop-before", Fault::StopBefore),
-    ("stop-after", Fault::StopAfter),
-    ("lost-commit", Fault::LostCommit),
+const AT_COMMITS: [(&str, Kind); 10] = [
+    ("kill-before", Kind::KillBefore),
+    ("kill-after", Kind::KillAfter),
+    ("stop-before", Kind::StopBefore),
+    ("stop-after", Kind::StopAfter),
+    ("lost-commit", Kind::LostCommit),
+    ("away-before", Kind::AwayBefore),
+    ("away-after", Kind::AwayAfter),
+    ("gone-before", Kind::GoneBefore),
+    ("gone-after", Kind::GoneAfter),
+    ("person", Kind::Person),
 ];
 
-const AT_CALLS: [(&str, Make); 7] = [
-    ("lost", Fault::Lost),
-    ("lost-reply", Fault::LostReply),
-    ("twice", Fault::Twice),
-    ("late", Fault::Late),
-    ("kill-in", Fault::KillIn),
-    ("refused", Fault::Refused),
-    ("panic", Fault::Panic),
+const AT_CALLS: [(&str, Kind); 7] = [
+    ("lost", Kind::Lost),
+    ("lost-reply", Kind::LostReply),
+    ("twice", Kind::Twice),
+    ("late", Kind::Late),
+    ("kill-in", Kind::KillIn),
+    ("refused", Kind::Refused),
+    ("panic", Kind::Panic),
 ];
+
+const TWO_WORKERS: &str = "two-workers";
+
+impl Kind {
+    pub(super) fn at(self, at: usize) -> Fault {
+        Fault { kind: self, at }
+    }
+
+    /// Whether it ends the worker, or seems to.
+    pub(super) fn strikes(self) -> bool {
+        use Kind::{KillAfter, KillBefore, KillIn, StopAfter, StopBefore};
+        matches!(
+            self,
+            KillBefore | KillAfter | KillIn | StopBefore | StopAfter
+        )
+    }
+
+    /// Whether what follows it is worth to be broken too.
+    pub(super) fn is_recovered(self) -> bool {
+        use Kind::{KillAfter, KillBefore, KillIn, Lost, LostReply, Person};
+        matches!(
+            self,
+            KillBefore | KillAfter | KillIn | Lost | LostReply | Person
+        )
+    }
+
+    fn name(self) -> &'static str {
+        let mut all = AT_COMMITS.iter().chain(&AT_CALLS);
+        all.find(|(_, kind)| *kind == self)
+            .map_or("", |(name, _)| name)
+    }
+}
 
 impl Fault {
     /// All that can happen in a run of so many commits and calls.
     pub(super) fn all(commits: usize, calls: usize) -> impl Iterator<Item = Self> {
-        let at = |faults: &'static [(&str, Make)], most: usize| {
-            faults
-                .iter()
-                .flat_map(move |(_, make)| (1..=most).map(make))
+        let at = |kinds: &'static [(&str, Kind)], most: usize| {
+            let each = move |kind: Kind| (1..=most).map(move |at| kind.at(at));
+            kinds.iter().flat_map(move |(_, kind)| each(*kind))
         };
         at(&AT_COMMITS, commits).chain(at(&AT_CALLS, calls))
     }
+}
 
-    fn parts(self) -> (&'static str, usize) {
-        match self {
-            Self::KillBefore(at) => ("kill-before", at),
-            Self::KillAfter(at) => ("kill-after", at),
-            Self::StopBefore(at) => ("stop-before", at),
-            Self::StopAfter(at) => ("stop-after", at),
-            Self::LostCommit(at) => ("lost-commit", at),
-            Self::Lost(at) => ("lost", at),
-            Self::LostReply(at) => ("lost-reply", at),
-            Self::Twice(at) => ("twice", at),
-            Self::Late(at) => ("late", at),
-            Self::KillIn(at) => ("kill-in", at),
-            Self::Refused(at) => ("refused", at),
-            Self::Panic(at) => ("panic", at),
-        }
+impl Case {
+    #[must_use]
+    pub(super) fn and(&self, fault: Fault) -> Self {
+        let mut both = self.clone();
+        both.faults.push(fault);
+        both
+    }
+
+    /// What happens at a commit.
+    pub(super) fn at_commit(&self, number: usize) -> Vec<Kind> {
+        self.at(&AT_COMMITS, number).collect()
+    }
+
+    /// What happens at a call.
+    pub(super) fn at_call(&self, number: usize) -> Option<Kind> {
+        self.at(&AT_CALLS, number).next()
+    }
+
+    fn at(&self, kinds: &'static [(&str, Kind)], number: usize) -> impl Iterator<Item = Kind> {
+        let faults = self.faults.iter().filter(move |fault| fault.at == number);
+        let is_one = |kind: &Kind| kinds.iter().any(|(_, known)| known == kind);
+        faults.map(|fault| fault.kind).filter(is_one)
     }
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fails = self.fails.map(|call| format!("fails={call}"));
-        let fault = self.fault.map(|fault| {
-            let (name, at) = fault.parts();
-            format!("{name}={at}")
-        });
-        let parts: Vec<_> = fails.into_iter().chain(fault).collect();
+        let two = self.two_workers.then(|| TWO_WORKERS.to_owned());
+        let faults = self.faults.iter();
+        let faults = faults.map(|fault| format!("{}={}", fault.kind.name(), fault.at));
+        let parts: Vec<_> = two.into_iter().chain(faults).collect();
         if parts.is_empty() {
             return f.write_str("plain");
         }
@@ -123,19 +178,16 @@ impl FromStr for Case {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut case = Self::default();
         for part in text.split_whitespace().filter(|part| *part != "plain") {
-            let wrong = || format!("{part:?} is no fault; one is `kill-before=3`");
-            let (name, at) = part.split_once('=').ok_or_else(wrong)?;
-            let at = at.parse().map_err(|_| wrong())?;
-            if name == "fails" {
-                case.fails = Some(at);
+            if part == TWO_WORKERS {
+                case.two_workers = true;
                 continue;
             }
-            let all = AT_COMMITS.iter().chain(&AT_CALLS);
-            let (_, make) = all
-                .into_iter()
-                .find(|(known, _)| *known == name)
-                .ok_or_else(wrong)?;
-            case.fault = Some(make(at));
+            let wrong = || format!("{part:?} is no fault; one is `kill-before=3`");
+            let (name, at) = part.split_once('=').ok_or_else(wrong)?;
+            let mut all = AT_COMMITS.iter().chain(&AT_CALLS);
+            let found = all.find(|(known, _)| *known == name);
+            let (_, kind) = found.ok_or_else(wrong)?;
+            case.faults.push(kind.at(at.parse().map_err(|_| wrong())?));
         }
         Ok(case)
     }
@@ -145,12 +197,19 @@ impl FromStr for Case {
 mod tests {
     use super::*;
 
-    /// What a failure prints can be run.
+    /// SAG-11: what a failure prints can be run.
     #[test]
     fn a_case_is_read_as_it_is_shown() {
-        for fault in Fault::all(3, 3).map(Some).chain([None]) {
-            for fails in [None, Some(2)] {
-                let case = Case { fails, fault };
+        for two_workers in [false, true] {
+            let plain = Case {
+                two_workers,
+                faults: Vec::new(),
+            };
+            assert_eq!(plain.to_string().parse(), Ok(plain.clone()));
+            for first in Fault::all(3, 3) {
+                let case = plain.and(first);
+                assert_eq!(case.to_string().parse(), Ok(case.clone()));
+                let case = case.and(Kind::KillBefore.at(5));
                 assert_eq!(case.to_string().parse(), Ok(case));
             }
         }

@@ -34,21 +34,30 @@ mod plan;
 mod run;
 mod station;
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
+use std::sync::Arc;
 
+use backstay_store::Store;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Saga;
 use crate::engine::Settled;
-use case::Case;
-use run::Counts;
+use crate::operator::Operator;
+use case::{Case, Fault, Kind};
+use plan::Counts;
 
-pub use case::{Fault, Flaw};
+pub use case::Flaw;
 pub(crate) use plan::Plan;
+pub use run::ID;
 
 /// One case alone is run if this variable names it.
 const ONLY: &str = "BACKSTAY_SWEEP";
+
+/// A second kill is tried in sagas of up to so many commits and calls: their square is run.
+const PAIRS: usize = 12;
 
 /// What a sweep has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,12 +73,32 @@ pub struct Swept {
     pub parked: usize,
 }
 
+/// A sweep of a saga that waits for a person; of any other, [`sweep`] is enough.
+pub struct Sweep<'s, App, In, Out> {
+    saga: &'s Saga<App, In, Out>,
+    input: In,
+    person: Option<Arc<Acts>>,
+    each_worker: Option<Box<EachWorker<App>>>,
+    flaw: Option<Flaw>,
+}
+
+type Acts = dyn Fn(Operator) -> BoxFuture<'static, ()> + Send + Sync;
+type EachWorker<App> = dyn Fn(&App, &Store) -> App;
+
+impl<App, In, Out> fmt::Debug for Sweep<'_, App, In, Out> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sweep").finish_non_exhaustive()
+    }
+}
+
 /// Runs a saga once, and then again with each fault at each place where it can happen.
 ///
 /// Faults: the worker is killed before and after each commit, or stopped there, replaced, and goes on when all is over; the reply
-/// of a commit is lost; a call fails, is lost on its way, loses its reply, is made twice, or arrives when all is over; an undo fails, or for
-/// good. All of it is done for the saga that succeeds and for those in which one call is refused. Time is virtual, the store
-/// in memory; no case depends on another or on chance.
+/// of a commit is lost; the store is away for a while; a call fails, is lost on its way, loses its reply, is made twice, or
+/// arrives when all is over; an undo fails, or for good. All of it is done for the saga that succeeds and for those in which one
+/// call is refused, and workers are killed and stopped also while another runs beside them. In sagas of up to 12 commits and
+/// calls a kill, a lost call and a lost reply are followed by a kill before each commit that comes after them.
+/// Time is virtual, the store in memory; no case depends on another or on chance.
 ///
 /// `world` makes what the steps work with, of which a clone has to be the same world. After each case `holds` says what is
 /// wrong with the world, if something is; besides, each case has to end.
@@ -88,74 +117,137 @@ where
     In: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
     Out: Debug + DeserializeOwned + Send + 'static,
 {
-    match try_sweep(saga, input, &world, &holds, None) {
-        Ok(swept) => swept,
-        Err(broken) => panic!("{broken}"),
-    }
+    Sweep::of(saga, input).run(world, holds)
 }
 
-/// The same with an engine that is broken on purpose: the sweep is expected to find it.
-#[doc(hidden)]
-pub fn sweep_broken<App, In, Out>(
-    saga: &Saga<App, In, Out>,
-    input: &In,
-    world: impl Fn() -> App,
-    holds: impl Fn(&App, &Settled<Out>) -> Result<(), String>,
-    flaw: Flaw,
-) -> Result<Swept, String>
+impl<'s, App, In, Out> Sweep<'s, App, In, Out>
 where
     App: Clone + Send + Sync + 'static,
     In: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
     Out: Debug + DeserializeOwned + Send + 'static,
 {
-    try_sweep(saga, input, &world, &holds, Some(flaw))
-}
-
-type Holds<'h, App, Out> = dyn Fn(&App, &Settled<Out>) -> Result<(), String> + 'h;
-
-fn try_sweep<App, In, Out>(
-    saga: &Saga<App, In, Out>,
-    input: &In,
-    world: &dyn Fn() -> App,
-    holds: &Holds<'_, App, Out>,
-    flaw: Option<Flaw>,
-) -> Result<Swept, String>
-where
-    App: Clone + Send + Sync + 'static,
-    In: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
-    Out: Debug + DeserializeOwned + Send + 'static,
-{
-    let mut swept = Swept::default();
-    let mut run = |case: Case| -> Result<Counts, String> {
-        let app = world();
-        let outcome = run::run(saga, input.clone(), &app, case, flaw)?;
-        let told = holds(&app, &outcome.settled);
-        told.map_err(|wrong| broken(&case, &wrong, &outcome.log))?;
-        swept.count(&outcome.settled);
-        Ok(outcome.counts)
-    };
-    if let Ok(only) = std::env::var(ONLY) {
-        let case = only.parse().map_err(|error| format!("{ONLY}: {error}"))?;
-        run(case)?;
-        return Ok(swept);
-    }
-    let plain = run(Case::default())?;
-    let scenarios = std::iter::once(None).chain((1..=plain.calls).map(Some));
-    for fails in scenarios {
-        let scenario = Case { fails, fault: None };
-        let counts = if fails.is_some() {
-            run(scenario)?
-        } else {
-            plain
-        };
-        for fault in Fault::all(counts.commits, counts.calls) {
-            run(Case {
-                fails,
-                fault: Some(fault),
-            })?;
+    /// A sweep of this saga.
+    pub fn of(saga: &'s Saga<App, In, Out>, input: &In) -> Self {
+        Self {
+            saga,
+            input: input.clone(),
+            person: None,
+            each_worker: None,
+            flaw: None,
         }
     }
-    Ok(swept)
+
+    /// What a person does about the instance, whose id is [`ID`], or whoever sends it a signal.
+    ///
+    /// In each case it is done once it is parked or has waited for a while, and in further cases also just before each of
+    /// the commits.
+    #[must_use]
+    pub fn person<F>(mut self, acts: impl Fn(Operator) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.person = Some(Arc::new(move |operator| acts(operator).boxed()));
+        self
+    }
+
+    /// What a worker's steps work with, made of the world and of its own way to the store.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn each_worker(mut self, app: impl Fn(&App, &Store) -> App + 'static) -> Self {
+        self.each_worker = Some(Box::new(app));
+        self
+    }
+
+    /// Breaks the engine on purpose: the sweep is expected to find it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn flaw(mut self, flaw: Flaw) -> Self {
+        self.flaw = Some(flaw);
+        self
+    }
+
+    /// Runs it, as [`sweep`] does.
+    ///
+    /// # Panics
+    ///
+    /// When a case does not hold.
+    pub fn run(
+        &self,
+        world: impl Fn() -> App,
+        holds: impl Fn(&App, &Settled<Out>) -> Result<(), String>,
+    ) -> Swept {
+        match self.try_run(world, holds) {
+            Ok(swept) => swept,
+            Err(broken) => panic!("{broken}"),
+        }
+    }
+
+    /// The same, and what does not hold.
+    #[doc(hidden)]
+    pub fn try_run(
+        &self,
+        world: impl Fn() -> App,
+        holds: impl Fn(&App, &Settled<Out>) -> Result<(), String>,
+    ) -> Result<Swept, String> {
+        let mut swept = Swept::default();
+        let run = |case: &Case| -> Result<Counts, String> {
+            let app = world();
+            let outcome = run::run(self, &app, case)?;
+            let told = holds(&outcome.app, &outcome.settled);
+            told.map_err(|wrong| broken(case, &wrong, &outcome.log))?;
+            swept.count(&outcome.settled);
+            Ok(outcome.counts)
+        };
+        match std::env::var(ONLY) {
+            Ok(only) => {
+                let mut run = run;
+                let case = only.parse().map_err(|error| format!("{ONLY}: {error}"))?;
+                run(&case)?;
+            }
+            Err(_) => self.all(run)?,
+        }
+        Ok(swept)
+    }
+
+    /// Runs each case.
+    fn all(&self, mut run: impl FnMut(&Case) -> Result<Counts, String>) -> Result<(), String> {
+        let plain = run(&Case::default())?;
+        let has_pairs = plain.commits + plain.calls <= PAIRS;
+        for two_workers in [false, true] {
+            let plain = Case {
+                two_workers,
+                faults: Vec::new(),
+            };
+            let calls = run(&plain)?.calls;
+            let refused = (1..=calls).map(|call| plain.and(Kind::Refused.at(call)));
+            for scenario in std::iter::once(plain.clone()).chain(refused) {
+                let Counts { commits, calls, .. } = run(&scenario)?;
+                for fault in Fault::all(commits, calls) {
+                    let is_one = match fault.kind {
+                        Kind::Person => self.person.is_some(),
+                        kind => !two_workers || kind.strikes(),
+                    };
+                    if !is_one {
+                        continue;
+                    }
+                    let case = scenario.and(fault);
+                    let counts = run(&case)?;
+                    // Where it turns back anyway, a kill stands for all that comes before the second.
+                    let goes_on = match scenario.faults[..] {
+                        [] => fault.kind.is_recovered(),
+                        _ => fault.kind == Kind::KillBefore,
+                    };
+                    if two_workers || !has_pairs || !goes_on {
+                        continue;
+                    }
+                    for at in counts.struck_at + 1..=counts.commits {
+                        run(&case.and(Kind::KillBefore.at(at)))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn broken(case: &Case, wrong: &str, log: &str) -> String {

@@ -10,15 +10,20 @@ use backstay_store::{
 use futures_util::FutureExt;
 use tokio::sync::watch;
 
-use super::plan::{AtCommit, Plan, Struck};
+use super::case::Kind;
+use super::plan::{Plan, Struck};
 
 /// The same store for each worker, and a gate of its own.
 #[derive(Debug)]
 pub(super) struct Station {
     pub(super) store: Arc<MemoryStore>,
     pub(super) plan: Arc<Plan>,
-    pub(super) gate: watch::Sender<Option<Struck>>,
 }
+
+/// Less than a worker's claims last.
+const AWAY: Duration = Duration::from_secs(3);
+/// More than a worker's claims last.
+const GONE: Duration = Duration::from_secs(12);
 
 impl Station {
     /// Waits as long as the worker is stopped; for ever, if it is dead.
@@ -33,15 +38,50 @@ impl Station {
     }
 
     async fn wait_for(&self, is_open: impl FnMut(&Option<Struck>) -> bool) {
-        let mut gate = self.gate.subscribe();
+        let mut gate = self.plan.gate.subscribe();
         // It lives as long as this.
         let _ = gate.wait_for(is_open).await;
     }
 
     async fn strike(&self, struck: Struck) {
-        self.gate.send_replace(Some(struck));
-        self.plan.struck.send_replace(Some(struck));
+        self.plan.gate.send_replace(Some(struck));
         self.pass_first().await;
+    }
+
+    fn is_there(&self) -> Result<(), Unavailable> {
+        if self.plan.course.is_away() {
+            return Err(Unavailable::new(Cause::Storage, Effect::NotExecuted));
+        }
+        Ok(())
+    }
+
+    async fn before(&self, kinds: &[Kind]) {
+        for kind in kinds {
+            match kind {
+                Kind::KillBefore => self.strike(Struck::Killed).await,
+                Kind::StopBefore => self.strike(Struck::Stopped).await,
+                Kind::AwayBefore => self.plan.course.go_away(AWAY),
+                Kind::GoneBefore => self.plan.course.go_away(GONE),
+                Kind::Person => self.plan.course.person().await,
+                _ => {}
+            }
+        }
+    }
+
+    async fn after(&self, kinds: &[Kind]) -> Result<(), Unavailable> {
+        for kind in kinds {
+            match kind {
+                Kind::KillAfter => self.strike(Struck::Killed).await,
+                Kind::StopAfter => self.strike(Struck::Stopped).await,
+                Kind::AwayAfter => self.plan.course.go_away(AWAY),
+                Kind::GoneAfter => self.plan.course.go_away(GONE),
+                _ => {}
+            }
+            if matches!(kind, Kind::AwayAfter | Kind::GoneAfter | Kind::LostCommit) {
+                return Err(Unavailable::new(Cause::Storage, Effect::Unknown));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -50,6 +90,7 @@ macro_rules! through {
         fn $name(&self, $($arg: $type),*) -> $answer {
             async move {
                 self.pass().await;
+                self.is_there()?;
                 let answer = self.store.$name($($arg),*).await;
                 self.pass().await;
                 answer
@@ -68,24 +109,17 @@ impl Backend for Station {
         async move {
             if batch.streams().next().is_none() {
                 self.pass().await;
+                self.is_there()?;
                 return self.store.commit(batch).await;
             }
             self.pass_first().await;
-            let at = self.plan.at_commit();
-            if let AtCommit::StrikeBefore(struck) = at {
-                self.strike(struck).await;
-            }
+            self.is_there()?;
+            let kinds = self.plan.course.at_commit();
+            self.before(&kinds).await;
+            self.is_there()?;
             let answer = self.store.commit(batch).await;
-            match at {
-                AtCommit::StrikeAfter(struck) => {
-                    self.strike(struck).await;
-                    answer
-                }
-                AtCommit::LoseReply => {
-                    Err(Unavailable::new(Cause::Storage, Effect::Unknown).into())
-                }
-                AtCommit::Pass | AtCommit::StrikeBefore(_) => answer,
-            }
+            self.after(&kinds).await?;
+            answer
         }
         .boxed()
     }

@@ -12,6 +12,7 @@ mod operator;
 mod outage;
 mod processes;
 mod random;
+mod rows;
 mod sweep;
 mod upgrade;
 mod workers;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backstay_saga::testkit::{self, Flaw, Swept};
-use backstay_saga::{Builder, Retry, Saga, Settled, Version};
+use backstay_saga::testkit::{self, Flaw, Sweep, Swept};
+use backstay_saga::{Builder, By, Operator, Retry, Saga, Settled, Version};
 
-use crate::world::{Order, World, after_one, after_two, step, undo};
+use crate::world::{Do, Order, World, after_one, after_two, step, undo};
 
 type Made = Saga<Arc<World>, Order, String>;
 
@@ -20,6 +20,13 @@ fn linear() -> Made {
     let two = saga.step("two", after_one).needs(one).undo(undo);
     let three = saga.step("three", after_one).needs(two).undo(undo);
     saga.build(three).unwrap()
+}
+
+fn two() -> Made {
+    let saga = builder("two");
+    let one = saga.step("one", step).undo(undo);
+    let two = saga.step("two", after_one).needs(one).undo(undo);
+    saga.build(two).unwrap()
 }
 
 fn parallel() -> Made {
@@ -64,6 +71,16 @@ fn with_timer() -> Made {
     saga.build(two).unwrap()
 }
 
+/// One that waits for a word before its pivot.
+fn with_signal() -> Made {
+    let saga = builder("with-signal");
+    let hold = saga.step("hold", step).undo(undo);
+    let word = saga.signal::<String>("word", None).after(hold);
+    let word = word.nothing_to_undo();
+    let paid = saga.step("charge", after_one).needs(word).pivot();
+    saga.build(paid).unwrap()
+}
+
 /// A saga within a saga.
 fn nested() -> Made {
     let inner: Builder<Arc<World>, String> = Saga::builder("inner", Version(1));
@@ -85,7 +102,7 @@ fn all_or_nothing<'w>(
     let steps = saga.graph().steps.iter().map(|step| step.name.clone());
     let mut all: Vec<String> = steps
         .flat_map(|name| match name.as_str() {
-            "rest" | "look" => vec![],
+            "rest" | "look" | "word" => vec![],
             "inner" => vec!["first".to_owned(), "second".to_owned()],
             _ => vec![name],
         })
@@ -117,7 +134,8 @@ fn sweep(saga: &Made) -> Swept {
 fn found(saga: &Made, flaw: Flaw) -> String {
     let world = || Arc::new(World::default());
     let holds = all_or_nothing(saga, true);
-    let swept = testkit::sweep_broken(saga, &Order { number: 7 }, world, holds, flaw);
+    let sweep = Sweep::of(saga, &Order { number: 7 }).flaw(flaw);
+    let swept = sweep.try_run(world, holds);
     swept.expect_err("the flaw is found")
 }
 
@@ -161,6 +179,80 @@ fn a_saga_with_a_timer() {
 fn a_nested_saga() {
     let swept = sweep(&nested());
     assert!(swept.done > 20 && swept.undone > 20, "{swept:?}");
+}
+
+fn by() -> By {
+    By::new("eva", "as the sweep has it").unwrap()
+}
+
+async fn say(operator: Operator) {
+    // Too early or too late it is refused.
+    let _ = operator
+        .signal("with-signal", testkit::ID, "word", &"yes", by())
+        .await;
+}
+
+async fn turn_back(operator: Operator) {
+    let _ = operator.undo("with-signal", testkit::ID, by()).await;
+}
+
+async fn retry(operator: Operator) {
+    let _ = operator.retry("two", testkit::ID, by()).await;
+}
+
+async fn skip(operator: Operator) {
+    let _ = operator.skip("two", testkit::ID, "one", None, by()).await;
+}
+
+/// SAG-9: a signal that comes before any commit, or while no worker is there.
+#[test]
+fn a_saga_that_waits_for_a_signal() {
+    let saga = with_signal();
+    let sweep = Sweep::of(&saga, &Order { number: 7 }).person(say);
+    let swept = sweep.run(|| Arc::new(World::default()), all_or_nothing(&saga, true));
+    assert!(swept.done > 20 && swept.undone > 5, "{swept:?}");
+}
+
+/// SAG-10: a person who turns it back before any commit.
+#[test]
+fn a_saga_that_is_turned_back() {
+    let saga = with_signal();
+    let sweep = Sweep::of(&saga, &Order { number: 7 }).person(turn_back);
+    let swept = sweep.run(|| Arc::new(World::default()), all_or_nothing(&saga, true));
+    assert!(swept.done == 0 && swept.undone > 20, "{swept:?}");
+}
+
+/// Its second step fails, and the first can't be undone at first, so it is parked.
+fn stuck() -> Arc<World> {
+    let world = World::default().told("+two", &[Do::Fail]);
+    Arc::new(world.told("-one", &[Do::Fail]))
+}
+
+/// SAG-10: one that is parked is tried again.
+#[test]
+fn a_saga_that_is_tried_again() {
+    let saga = two();
+    let sweep = Sweep::of(&saga, &Order { number: 7 }).person(retry);
+    let swept = sweep.run(stuck, all_or_nothing(&saga, true));
+    assert!(swept.undone > 50, "{swept:?}");
+}
+
+/// SAG-10: a person has undone what can't be undone.
+#[test]
+fn a_saga_whose_undo_is_skipped() {
+    let saga = two();
+    let sweep = Sweep::of(&saga, &Order { number: 7 }).person(skip);
+    let swept = sweep.run(stuck, |world, settled| {
+        let there = world.effects();
+        match settled {
+            Settled::Done(_) if there == ["one", "two"] => Ok(()),
+            // The person has seen to the first.
+            Settled::Undone(_) if there == ["one"] || there.is_empty() => Ok(()),
+            Settled::Parked(_) => Ok(()),
+            settled => Err(format!("{there:?} is there, and it is {settled:?}")),
+        }
+    });
+    assert!(swept.undone > 50, "{swept:?}");
 }
 
 /// SAG-7: without fences a worker that was replaced goes on writing, and is found out.
