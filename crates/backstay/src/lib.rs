@@ -52,10 +52,11 @@
 //! | do once what may be asked for twice | `idempotency` |
 //! | let one process act at a time, and refuse the late writes of a former one | `lease` |
 //! | run jobs at certain times on whoever leads | `lease::schedule` |
+//! | do an operation over several services, or undo it | `saga` |
 //!
 //! # Features
 //!
-//! All are on by default but `sqlite`, `postgres`, `etcd`, `nats` and `schedule`. Each only adds.
+//! All are on by default but `sqlite`, `postgres`, `etcd`, `nats`, `schedule` and `test-util`. Each only adds.
 //!
 //! | feature | what |
 //! |---|---|
@@ -67,6 +68,8 @@
 //! | `metrics` | `telemetry::MetricsListener` |
 //! | `store` | `store::Store`, with a backend in memory |
 //! | `idempotency` | `idempotency::Idempotency`, and with `http` a server's `idempotency::IdempotencyLayer`; brings `store` |
+//! | `saga` | `saga::Saga` and `saga::Engine`, and with `http` headers for what a step calls; brings `store` |
+//! | `test-util` | `saga::testkit`, and clocks for tests |
 //! | `sqlite` | `store::SqliteStore`, in a file; compiles SQLite |
 //! | `postgres` | `store::PostgresStore`, on a server |
 //! | `lease` | `lease::Election`, and fences for tables of your own and, with `http`, behind HTTP; brings `store` |

@@ -1,4 +1,8 @@
 //! Do it all or undo it: operations over several services that survive a crash at any point.
+//!
+//! A [`Saga`] is a graph of steps, each of which says what takes it back. An [`Engine`] runs instances of it on a store: what one process
+//! has begun when it is lost, another goes on with, until all is done, all is undone, or a person has to look, as an [`Operator`].
+//! The guide is `docs/sagas.md`. For users of the crate `backstay`, `backstay_saga` is `backstay::saga`.
 
 mod cx;
 mod define;

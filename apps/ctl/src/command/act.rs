@@ -123,7 +123,9 @@ fn decided(
         Format::Json => document(&written(to, instance, reason, (action, step))),
         Format::People => {
             let step = step.map(|step| format!(" {step}")).unwrap_or_default();
-            let what = format!("{action}{step} is written; its worker acts on it");
+            let what = format!(
+                "{action}{step} is written; its worker, or the next that starts, acts on it"
+            );
             Ok(say(&format!("{instance}: {what}"))?)
         }
     }

@@ -16,7 +16,7 @@ pub struct Retry {
 
 /// Before the pivot somebody waits, and there is a way back: about 11 s, so that a service can restart.
 const FORWARD: Default = (8, Duration::from_millis(200), Duration::from_secs(10));
-/// There is no other way: about half an hour, then a person has to look.
+/// There is no other way: about 40 minutes, then a person has to look.
 const ONWARD: Default = (40, Duration::from_millis(100), Duration::from_secs(120));
 
 /// Attempts, and the backoff's base and cap.

@@ -44,7 +44,8 @@ pub(crate) use worker::machine as machine_now;
 
 /// A worker that runs sagas. Cheap to clone; all clones are the same worker, which stops with the last of them.
 ///
-/// Several workers on one store share the work. What one has begun when it is lost, another goes on with.
+/// Several workers on one store share the work. What one has begun when it is lost, another goes on with: after its claims are over,
+/// which takes as long as [`ttl`](EngineBuilder::ttl) says. Dropping it is being lost; [`drain`](Self::drain) gives its work away at once.
 pub struct Engine<App> {
     shared: Arc<Shared<App>>,
 }

@@ -3,27 +3,41 @@
 //! ```
 //! # use backstay_saga::{Attempt, Cx, Saga, StepError, UndoError, Version, testkit};
 //! # use std::sync::{Arc, Mutex};
-//! # type World = Arc<Mutex<Vec<String>>>;
-//! # async fn hold(cx: Cx<World, String>) -> Result<(), StepError> {
-//! #     let mut held = cx.app().lock().unwrap();
-//! #     if !held.contains(&cx.key()) { held.push(cx.key()); }
-//! #     Ok(())
-//! # }
-//! # async fn release(cx: Cx<World, String>, _: Attempt<()>) -> Result<(), UndoError> {
-//! #     cx.app().lock().unwrap().retain(|key| *key != cx.key());
-//! #     Ok(())
-//! # }
-//! # let saga = Saga::builder("hold", Version(1));
-//! # let held = saga.step("hold", hold).undo(release);
-//! # let saga = saga.build(held).unwrap();
+//! # use std::collections::BTreeSet;
 //! use backstay_saga::Settled;
+//!
+//! /// What is held, and the keys of what was undone.
+//! type World = Arc<Mutex<(BTreeSet<String>, BTreeSet<String>)>>;
+//!
+//! async fn hold(cx: Cx<World, String>) -> Result<(), StepError> {
+//!     let mut world = cx.app().lock().unwrap();
+//!     // A call that comes after its undo.
+//!     if world.1.contains(&cx.key()) {
+//!         return Err(StepError::failed("it was undone"));
+//!     }
+//!     world.0.insert(cx.key());
+//!     Ok(())
+//! }
+//!
+//! async fn release(cx: Cx<World, String>, _: Attempt<()>) -> Result<(), UndoError> {
+//!     let mut world = cx.app().lock().unwrap();
+//!     world.1.insert(cx.key());
+//!     world.0.remove(&cx.key());
+//!     Ok(())
+//! }
+//!
+//! let saga = Saga::builder("hold", Version(1));
+//! let held = saga.step("hold", hold).undo(release);
+//! let saga = saga.build(held).unwrap();
 //!
 //! // In a test: a new world for each case, and what has to be so of it when all is over.
 //! testkit::sweep(&saga, &"a room".to_owned(), World::default, |world, settled| {
-//!     let held = world.lock().unwrap().len();
+//!     let held = world.lock().unwrap().0.len();
 //!     match settled {
 //!         Settled::Done(()) if held == 1 => Ok(()),
 //!         Settled::Undone(_) if held == 0 => Ok(()),
+//!         // Its undo was refused for good: a person sees what there is.
+//!         Settled::Parked(_) => Ok(()),
 //!         other => Err(format!("{held} held, and it is {other:?}")),
 //!     }
 //! });
