@@ -34,7 +34,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
 
-    /// store, saga, failover: a folder on a disk for its files [default: target/bench of the workspace]
+    /// store, saga, cqrs, failover: a folder on a disk for its files [default: target/bench of the workspace]
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
 
@@ -57,6 +57,8 @@ impl Cli {
             (Bench::Store, false) => "store-partial.json",
             (Bench::Saga, true) => "saga.json",
             (Bench::Saga, false) => "saga-partial.json",
+            (Bench::Cqrs, true) => "cqrs.json",
+            (Bench::Cqrs, false) => "cqrs-partial.json",
             (Bench::Failover, true) => "failover.json",
             (Bench::Failover, false) => "failover-partial.json",
         };
@@ -84,6 +86,8 @@ pub(crate) enum Bench {
     Store,
     /// Sagas of three steps, on ours and others' engines
     Saga,
+    /// Commands, and how fast read models follow
+    Cqrs,
     /// From a leader's end to the next leader's first write
     Failover,
 }
@@ -116,7 +120,8 @@ pub(crate) enum Refusal {
 }
 
 const CHOICES: &str = "the choices are: call [--quick] [--filter TEXT] [--json PATH]; \
-                       store, saga and failover, which also take [--dir FOLDER] [--without postgres]; \
+                       cqrs, which also takes [--dir FOLDER]; \
+                       store, saga and failover, which take that and [--without postgres]; \
                        saga also takes [--without peers]";
 
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refusal> {
@@ -133,6 +138,10 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Ref
     }
     if cli.bench != Bench::Saga && cli.is_without(Part::Peers) {
         let line = format!("error: only saga can leave its peers out; {CHOICES}");
+        return Err(Refusal::Mistake(line));
+    }
+    if cli.bench == Bench::Cqrs && !cli.without.is_empty() {
+        let line = format!("error: cqrs has no servers; {CHOICES}");
         return Err(Refusal::Mistake(line));
     }
     Ok(cli)
@@ -200,7 +209,7 @@ mod tests {
     /// A wrong bench, flag or value is one line that names the choices.
     #[test]
     fn a_mistake_is_one_line_with_the_choices() {
-        let wrong: [&[&str]; 9] = [
+        let wrong: [&[&str]; 10] = [
             &[],
             &["sagas"],
             &["call", "--fast"],
@@ -210,6 +219,7 @@ mod tests {
             &["call", "--without", "postgres"],
             &["store", "--without", "etcd"],
             &["store", "--without", "peers"],
+            &["cqrs", "--without", "postgres"],
         ];
         for args in wrong {
             let Err(Refusal::Mistake(line)) = parsed(args) else {

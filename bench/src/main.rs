@@ -11,6 +11,7 @@ use crate::cli::{Bench, Refusal};
 mod call;
 mod cli;
 mod clock;
+mod cqrs;
 mod failover;
 mod results;
 mod saga;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             Bench::Call => call::run(&cli),
             Bench::Store => store::run(&cli),
             Bench::Saga => saga::run(&cli),
+            Bench::Cqrs => cqrs::run(&cli),
             Bench::Failover => failover::run(&cli),
         },
         Err(Refusal::Shown(text)) => io::stdout().write_all(text.as_bytes()).map_err(Into::into),

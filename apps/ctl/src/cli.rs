@@ -20,7 +20,7 @@ pub(crate) use refusal::Refusal;
 #[command(
     name = "backstay",
     version,
-    about = "Sees what sagas do and decides about them",
+    about = "Sees what sagas and consumers of events do, and decides about them",
     after_help = "Exit status: 0 done, 1 it can't be done, 64 a command line that can't be read",
     disable_help_subcommand = true,
     styles = Styles::plain()
@@ -84,6 +84,70 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         command: Command,
     },
+    /// Events: who follows them and how far, what was set aside, and decisions about that
+    Events {
+        #[command(subcommand)]
+        command: EventsCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventsCommand {
+    /// List the consumers: read models and relays, how far they are and what they have set aside
+    Lag,
+    /// List what a consumer has set aside
+    Dead(Dead),
+    /// Have all that was set aside of a key tried again, in order: what was wrong is mended
+    Replay(Replay),
+    /// Leave one event out, and have what is behind it tried again
+    #[command(name = "skip")]
+    SkipEvent(SkipEvent),
+    /// Print events as they are written, until Ctrl-C
+    Tail(Tail),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Dead {
+    /// The consumer's name
+    pub(crate) consumer: String,
+    /// As many at most
+    #[arg(long, default_value = "100", value_parser = value::limit, allow_negative_numbers = true)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Replay {
+    /// The consumer's name
+    pub(crate) consumer: String,
+    /// The key, as `dead` shows it
+    pub(crate) key: String,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SkipEvent {
+    /// The consumer's name
+    pub(crate) consumer: String,
+    /// The key, as `dead` shows it
+    pub(crate) key: String,
+    /// The event's position, as `dead` shows it
+    pub(crate) position: u64,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Tail {
+    /// Only of streams that begin so
+    #[arg(long, default_value = "")]
+    pub(crate) streams: String,
+    /// From after this position on; without it, from now on
+    #[arg(long)]
+    pub(crate) after: Option<u64>,
+    /// As long at most, such as 30s or 5m
+    #[arg(long = "for", value_name = "DURATION", value_parser = value::duration, allow_negative_numbers = true)]
+    pub(crate) within: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -178,6 +242,10 @@ impl Reason {
 
     pub(crate) fn who(&self) -> &str {
         &self.who
+    }
+
+    pub(crate) fn why(&self) -> &str {
+        &self.why
     }
 }
 

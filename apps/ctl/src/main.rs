@@ -1,4 +1,4 @@
-//! `backstay`: sees what sagas do and decides about them, from a terminal or a script.
+//! `backstay`: sees what sagas and consumers of events do and decides about them, from a terminal or a script.
 //!
 //! Exit status: 0 done, 1 it can't be done, 64 a command line that can't be read.
 

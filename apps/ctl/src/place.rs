@@ -110,6 +110,8 @@ fn check(path: &Path) -> anyhow::Result<()> {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) operator: Operator,
+    pub(crate) events: backstay_cqrs::Operator,
+    pub(crate) log: Store,
     pub(crate) group: String,
     store: Where,
 }
@@ -119,10 +121,19 @@ impl Place {
         let opened = store.open().await;
         let opened = opened.with_context(|| store.to_string())?;
         Ok(Self {
-            operator: Operator::new(opened).group(group),
+            operator: Operator::new(opened.clone()).group(group),
+            events: backstay_cqrs::Operator::new(opened.clone()),
+            log: opened,
             group: group.to_owned(),
             store,
         })
+    }
+}
+
+impl Place {
+    /// What an error begins with that is about no group.
+    pub(crate) fn name(&self) -> String {
+        self.store.to_string()
     }
 }
 

@@ -53,6 +53,7 @@
 //! | let one process act at a time, and refuse the late writes of a former one | `lease` |
 //! | run jobs at certain times on whoever leads | `lease::schedule` |
 //! | do an operation over several services, or undo it | `saga` |
+//! | decide by events, and read what they come to elsewhere | `cqrs` |
 //!
 //! # Features
 //!
@@ -70,6 +71,7 @@
 //! | `idempotency` | `idempotency::Idempotency`, and with `http` a server's `idempotency::IdempotencyLayer`; brings `store` |
 //! | `saga` | `saga::Saga` and `saga::Engine`, and with `http` headers for what a step calls; brings `store` |
 //! | `test-util` | `saga::testkit`, and clocks for tests |
+//! | `cqrs` | `cqrs::Commands`, `cqrs::Projection`, `cqrs::Relay`, and with `http` positions as headers; brings `store` |
 //! | `sqlite` | `store::SqliteStore`, in a file; compiles SQLite |
 //! | `postgres` | `store::PostgresStore`, on a server |
 //! | `lease` | `lease::Election`, and fences for tables of your own and, with `http`, behind HTTP; brings `store` |
@@ -99,6 +101,10 @@ pub use backstay_lease as lease;
 #[doc(inline)]
 pub use backstay_saga as saga;
 
+#[cfg(feature = "cqrs")]
+#[doc(inline)]
+pub use backstay_cqrs as cqrs;
+
 // The examples of the documents are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
@@ -112,6 +118,9 @@ mod documents {
     #[cfg(feature = "config")]
     #[doc = include_str!("../../../docs/config.md")]
     struct Config;
+    #[cfg(all(feature = "cqrs", feature = "sqlite"))]
+    #[doc = include_str!("../../../docs/cqrs.md")]
+    struct Cqrs;
     #[cfg(feature = "lease")]
     #[doc = include_str!("../../../docs/election.md")]
     struct Election;

@@ -1,6 +1,7 @@
 //! One file a command, and what they share.
 
 mod act;
+mod events;
 mod export;
 mod graph;
 mod list;
@@ -16,11 +17,14 @@ use crate::output::Format;
 use crate::place::Place;
 
 pub(crate) async fn run(line: &Line) -> anyhow::Result<()> {
-    let Verb::Saga { command } = &line.verb;
     let store = line.common.store().map_err(|_| anyhow!("no store"))?;
     let to = To {
         place: Place::open(store, &line.common.group).await?,
         format: line.common.format(),
+    };
+    let command = match &line.verb {
+        Verb::Saga { command } => command,
+        Verb::Events { command } => return events::run(&to, command).await,
     };
     match command {
         Command::List(list) => list::run(&to, list).await,

@@ -3,6 +3,7 @@
 
 mod cli;
 mod decide;
+mod events;
 mod family;
 mod postgres;
 mod process;

@@ -33,8 +33,17 @@ impl From<Output> for Ran {
 
 /// Runs `backstay --store <file> saga <words>`.
 pub(crate) fn saga(file: &Path, words: &[&str]) -> Ran {
+    run(file, "saga", words)
+}
+
+/// Runs `backstay --store <file> events <words>`.
+pub(crate) fn events(file: &Path, words: &[&str]) -> Ran {
+    run(file, "events", words)
+}
+
+fn run(file: &Path, verb: &str, words: &[&str]) -> Ran {
     let mut command = backstay();
-    command.arg("--store").arg(file).arg("saga").args(words);
+    command.arg("--store").arg(file).arg(verb).args(words);
     command.output().unwrap().into()
 }
 

@@ -1,0 +1,192 @@
+//! Events that were set aside, and what a person says of them.
+
+use std::collections::HashMap;
+
+use backstay_store::{
+    Batch, CommitError, Expected, Fence, Position, Put, Store, Unavailable, Version,
+};
+use serde::{Deserialize, Serialize};
+
+use super::Place;
+use crate::hash;
+
+/// What stands for an event that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Letter {
+    /// What the event belongs to: what comes after it with the same key waits for it.
+    pub(crate) key: String,
+    pub(crate) stream: String,
+    pub(crate) version: u64,
+    pub(crate) position: u64,
+    pub(crate) kind: String,
+    /// Milliseconds since 1970.
+    pub(crate) at: u64,
+    /// Why it was set aside; none if it only came behind another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+}
+
+/// What a person wants of the events of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) key: String,
+    /// The position of the event that is to be left out; none if all are to be tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) skip: Option<u64>,
+    pub(crate) who: String,
+    pub(crate) why: String,
+}
+
+/// What is kept of an event that was skipped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Skipped {
+    pub(crate) skipped: Letter,
+    pub(crate) who: String,
+    pub(crate) why: String,
+}
+
+/// As much of an error is kept.
+const ERROR: usize = 2_000;
+
+impl Letter {
+    pub(crate) fn new(key: &str, place: &Place, error: Option<String>) -> Self {
+        let error = error.map(|mut error| {
+            let mut end = error.len().min(ERROR);
+            while !error.is_char_boundary(end) {
+                end -= 1;
+            }
+            error.truncate(end);
+            error
+        });
+        Self {
+            key: key.to_owned(),
+            stream: place.stream.clone(),
+            version: place.version.get(),
+            position: place.position.get(),
+            kind: place.kind.clone(),
+            at: place.at.as_millis(),
+            error,
+        }
+    }
+}
+
+pub(crate) fn letters(consumer: &str) -> String {
+    format!("cqrs/{consumer}/dead/")
+}
+
+pub(crate) fn letters_of(consumer: &str, key: &str) -> String {
+    format!("{}{}/", letters(consumer), short(key))
+}
+
+pub(crate) fn letter(consumer: &str, key: &str, position: u64) -> String {
+    format!("{}{position:020}", letters_of(consumer, key))
+}
+
+pub(crate) fn orders(consumer: &str) -> String {
+    format!("cqrs/{consumer}/order/")
+}
+
+pub(crate) fn order(consumer: &str, key: &str) -> String {
+    format!("{}{}", orders(consumer), short(key))
+}
+
+/// What was skipped, by whom and why.
+pub(crate) fn audit(consumer: &str) -> String {
+    format!("cqrs/{consumer}/audit")
+}
+
+fn short(key: &str) -> String {
+    hash::hex(&[key.as_bytes()])[..32].to_owned()
+}
+
+/// The keys of a consumer that have letters, with the position of the first and how many there are.
+#[derive(Debug, Default)]
+pub(super) struct Dead {
+    keys: HashMap<String, (Position, u32)>,
+}
+
+const PAGE: u32 = 1_000;
+
+impl Dead {
+    pub(super) async fn load(log: &Store, consumer: &str) -> Result<Self, Unavailable> {
+        let mut dead = Self::default();
+        let mut after = String::new();
+        loop {
+            let page = log.list(&letters(consumer), &after, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(dead);
+            };
+            after.clone_from(&last.key);
+            for entry in &page {
+                if let Ok(letter) = serde_json::from_slice::<Letter>(&entry.value) {
+                    dead.add(&letter.key, Position::new(letter.position));
+                }
+            }
+        }
+    }
+
+    pub(super) fn add(&mut self, key: &str, position: Position) {
+        let of_key = self.keys.entry(key.to_owned()).or_insert((position, 0));
+        of_key.0 = of_key.0.min(position);
+        of_key.1 += 1;
+    }
+
+    /// Whether an event has to wait for one that was set aside, or is one.
+    pub(super) fn is_behind(&self, key: &str, position: Position) -> bool {
+        self.keys
+            .get(key)
+            .is_some_and(|(first, _)| *first <= position)
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.keys.values().map(|(_, count)| count).sum()
+    }
+
+    pub(super) fn taken(&mut self, key: &str) {
+        if let Some((_, count)) = self.keys.get_mut(key) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn over(&mut self, key: &str) {
+        self.keys.remove(key);
+    }
+}
+
+/// Puts letters there, those that are there already aside. False if somebody else has taken over.
+pub(super) async fn put(
+    log: &Store,
+    consumer: &str,
+    fence: Option<&Fence>,
+    letters: &[Letter],
+) -> Result<bool, Unavailable> {
+    for letter in letters {
+        let bytes = serde_json::to_vec(letter).unwrap_or_default();
+        let put = Put::new(bytes).expecting(Expected::Absent);
+        let batch = Batch::new().put(self::letter(consumer, &letter.key, letter.position), put);
+        match log.commit(fenced(batch, fence)).await {
+            Ok(_) | Err(CommitError::Conflict(_)) => {}
+            Err(CommitError::Fenced { .. }) => return Ok(false),
+            Err(CommitError::Unavailable(unavailable)) => return Err(unavailable),
+            Err(error) => unreachable!("a letter is within all limits: {error}"),
+        }
+    }
+    Ok(true)
+}
+
+pub(super) fn fenced(batch: Batch, fence: Option<&Fence>) -> Batch {
+    match fence {
+        Some(fence) => batch.fenced(fence.clone()),
+        None => batch,
+    }
+}
+
+/// The event of a letter, if the log has it.
+pub(crate) async fn event(
+    log: &Store,
+    letter: &Letter,
+) -> Result<Option<backstay_store::Recorded>, Unavailable> {
+    let before = Version::new(letter.version.saturating_sub(1));
+    let events = log.read(&letter.stream, before, 1).await?;
+    Ok(events.into_iter().next())
+}

@@ -1,0 +1,148 @@
+//! Follows the log under a claim, in order, and gives what it brings to a sink.
+
+pub(crate) mod dead;
+mod options;
+mod progress;
+mod run;
+mod sink;
+mod term;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use backstay_store::{Position, Recorded, Store, Timestamp, Unavailable};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+pub(crate) use options::Options;
+pub(crate) use progress::{ALL, Gauge, Said};
+pub use progress::{Happened, Progress};
+pub(crate) use sink::{Sink, SinkError};
+
+/// What is followed, and how.
+pub(crate) struct Consumer<T> {
+    pub(crate) log: Store,
+    /// Of the consumer.
+    pub(crate) name: String,
+    /// Streams that begin so.
+    pub(crate) prefix: String,
+    pub(crate) decode: Box<dyn Fn(&Recorded) -> Decoded<T> + Send + Sync>,
+    pub(crate) options: Options,
+    pub(crate) gauge: Gauge,
+}
+
+/// What an event of the log is to a consumer.
+pub(crate) enum Decoded<T> {
+    Item(T),
+    /// Of no interest.
+    Pass,
+    /// It can't be read: it is set aside.
+    Unreadable(String),
+}
+
+/// Something to be consumed, and where it is in the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Item<T> {
+    pub(crate) place: Arc<Place>,
+    pub(crate) what: T,
+}
+
+/// Where an event is in the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) position: Position,
+    pub(crate) stream: String,
+    pub(crate) version: backstay_store::Version,
+    pub(crate) kind: String,
+    pub(crate) at: Timestamp,
+}
+
+impl Place {
+    pub(crate) fn of(recorded: &Recorded) -> Self {
+        Self {
+            position: recorded.position,
+            stream: recorded.stream.clone(),
+            version: recorded.version,
+            kind: recorded.kind.clone(),
+            at: recorded.at,
+        }
+    }
+}
+
+/// A consumer that runs until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    stop: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) fn start<T: Clone + Send + Sync + 'static>(
+        consumer: Consumer<T>,
+        sink: impl Sink<T>,
+    ) -> Self {
+        let stop = Arc::new(Notify::new());
+        let task = tokio::spawn(run::run(consumer, sink, stop.clone()));
+        Self { stop, task }
+    }
+
+    /// Gives its claim to others. What is under way is taken or not, and they go on from there.
+    pub(crate) async fn stop(mut self) {
+        self.stop.notify_one();
+        // It does not panic: what users gave is contained.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// How far a read side is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// It was not that far in time.
+    #[error("it is at position {at}, and {wanted} was asked for")]
+    Behind {
+        /// Where it is.
+        at: Position,
+        /// What was asked for.
+        wanted: Position,
+    },
+    /// The store of the read model can't say.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// Waits until a place that is told is at a position, at most so long.
+pub(crate) async fn at_least(
+    mut at: watch::Receiver<Position>,
+    wanted: Position,
+    within: Duration,
+) -> Result<(), WaitError> {
+    let until = Instant::now() + within.min(LONGEST);
+    let reached = timeout_at(until, at.wait_for(|at| *at >= wanted)).await;
+    if matches!(reached, Ok(Ok(_))) {
+        return Ok(());
+    }
+    drop(reached);
+    let at = *at.borrow();
+    Err(WaitError::Behind { at, wanted })
+}
+
+/// Nobody waits a year.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "events of other machines have no other clock in common"
+)]
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let millis = since.unwrap_or(Duration::ZERO).as_millis();
+    Timestamp::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,124 @@
+use backstay_store::{Position, Recorded, Timestamp};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// An event on its way to others, in the words of [CloudEvents 1.0](https://github.com/cloudevents/spec).
+///
+/// As JSON it is a structured-mode event: `application/cloudevents+json`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Message {
+    /// The same whenever it is sent: the stream and the event's number in it. Whoever takes it once remembers this.
+    pub id: String,
+    /// Who tells it, as the relay says.
+    pub source: String,
+    /// The event's kind, and the kind's version.
+    pub kind: String,
+    /// The stream. Messages of one come in order.
+    pub key: String,
+    /// When it was written, by the clock of the store.
+    pub at: Timestamp,
+    /// Its place in the log of its source.
+    pub position: Position,
+    /// The event, as JSON.
+    pub data: Box<RawValue>,
+}
+
+/// Why bytes are not a message.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// They are not JSON of this form.
+    #[error("it is not a CloudEvent as a relay sends it")]
+    Json(#[from] serde_json::Error),
+    /// It is of another version.
+    #[error("specversion = {0:?}: must be \"1.0\"")]
+    Version(String),
+    /// Its time can't be read.
+    #[error("time = {0:?}: must be a time as in RFC 3339")]
+    Time(String),
+}
+
+/// A message as it is on the wire.
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    specversion: String,
+    id: String,
+    source: String,
+    #[serde(rename = "type")]
+    kind: String,
+    subject: String,
+    time: String,
+    datacontenttype: String,
+    partitionkey: String,
+    /// The position in the source's log, as text: JSON numbers are not that exact everywhere.
+    sequence: String,
+    data: Box<RawValue>,
+}
+
+impl Message {
+    /// None if the event's data is not JSON.
+    pub(crate) fn new(source: &str, recorded: &Recorded) -> Option<Self> {
+        let data = std::str::from_utf8(&recorded.data).ok()?;
+        Some(Self {
+            id: format!("{}/{}", recorded.stream, recorded.version),
+            source: source.to_owned(),
+            kind: recorded.kind.clone(),
+            key: recorded.stream.clone(),
+            at: recorded.at,
+            position: recorded.position,
+            data: RawValue::from_string(data.to_owned()).ok()?,
+        })
+    }
+
+    /// As a CloudEvent in JSON.
+    pub fn to_json(&self) -> Bytes {
+        let wire = Wire {
+            specversion: VERSION.to_owned(),
+            id: self.id.clone(),
+            source: self.source.clone(),
+            kind: self.kind.clone(),
+            subject: self.key.clone(),
+            time: rfc3339(self.at),
+            datacontenttype: "application/json".to_owned(),
+            partitionkey: self.key.clone(),
+            sequence: format!("{:020}", self.position.get()),
+            data: self.data.clone(),
+        };
+        serde_json::to_vec(&wire).unwrap_or_default().into()
+    }
+
+    /// From a CloudEvent in JSON, as a relay sends it.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, MessageError> {
+        let wire: Wire = serde_json::from_slice(bytes)?;
+        if wire.specversion != VERSION {
+            return Err(MessageError::Version(wire.specversion));
+        }
+        let time: Option<jiff::Timestamp> = wire.time.parse().ok();
+        let millis = time.and_then(|time| u64::try_from(time.as_millisecond()).ok());
+        let millis = millis.ok_or(MessageError::Time(wire.time))?;
+        Ok(Self {
+            id: wire.id,
+            source: wire.source,
+            kind: wire.kind,
+            key: wire.partitionkey,
+            at: Timestamp::from_millis(millis),
+            position: Position::new(wire.sequence.parse().unwrap_or_default()),
+            data: wire.data,
+        })
+    }
+
+    /// The event, as a value.
+    pub fn read<'m, T: Deserialize<'m>>(&'m self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.data.get())
+    }
+}
+
+const VERSION: &str = "1.0";
+
+fn rfc3339(at: Timestamp) -> String {
+    let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
+    format!("{time:.3}")
+}

@@ -1,0 +1,64 @@
+//! Which of a read model's generations is live, and which is being built.
+
+use backstay_store::{Batch, CommitError, Expected, Position, Put, Store, Unavailable};
+use serde::{Deserialize, Serialize};
+
+/// What the read model's store says of its generations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Generations {
+    /// The one that is read.
+    pub(super) live: u32,
+    /// The one that is being built beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) building: Option<u32>,
+}
+
+/// Before anybody has built another.
+const FIRST: Generations = Generations {
+    live: 1,
+    building: None,
+};
+
+/// What a generation is called where its things are kept.
+pub(super) fn id(name: &str, generation: u32) -> String {
+    match generation {
+        1 => name.to_owned(),
+        // No name has a `~`.
+        generation => format!("{name}~{generation}"),
+    }
+}
+
+fn key(name: &str) -> String {
+    format!("cqrs/{name}/generations")
+}
+
+impl Generations {
+    pub(super) async fn load(
+        store: &Store,
+        name: &str,
+    ) -> Result<(Self, Option<Position>), Unavailable> {
+        let Some(entry) = store.get(&key(name)).await? else {
+            return Ok((FIRST, None));
+        };
+        let read = serde_json::from_slice(&entry.value).unwrap_or(FIRST);
+        Ok((read, Some(entry.revision)))
+    }
+
+    /// Puts them there, unless somebody else has put others there since they were loaded.
+    pub(super) async fn put(
+        self,
+        store: &Store,
+        name: &str,
+        loaded: Option<Position>,
+    ) -> Result<bool, Unavailable> {
+        let bytes = serde_json::to_vec(&self).unwrap_or_default();
+        let expected = loaded.map_or(Expected::Absent, Expected::Exactly);
+        let batch = Batch::new().put(key(name), Put::new(bytes).expecting(expected));
+        match store.commit(batch).await {
+            Ok(_) => Ok(true),
+            Err(CommitError::Conflict(_)) => Ok(false),
+            Err(CommitError::Unavailable(unavailable)) => Err(unavailable),
+            Err(error) => unreachable!("it is within all limits and has no fence: {error}"),
+        }
+    }
+}

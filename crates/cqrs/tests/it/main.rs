@@ -1,0 +1,14 @@
+//! Write side and read side, on real stores.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+mod commands;
+mod documents;
+#[cfg(feature = "http")]
+mod http;
+mod memory;
+mod postgres;
+mod set_aside;
+mod tables;
+mod torn;
+mod world;
