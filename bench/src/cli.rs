@@ -11,7 +11,7 @@ use clap::{Parser, ValueEnum};
 #[command(
     name = "bench",
     version,
-    about = "One protected call, one commit, one saga, or one failover, side by side with others that do the same",
+    about = "One protected call, one commit, one saga, one failover, or one read of a copy, side by side with others that do the same",
     after_help = "call: on several threads, ns is the batch's wall time by all its calls: calls a \
                   second are 1e9 by it.\nstore, saga and failover: need a Postgres server, \
                   which `cargo xtask bench` starts; saga: needs its peers, which it builds.\nA missed target does not fail the command.",
@@ -61,6 +61,8 @@ impl Cli {
             (Bench::Cqrs, false) => "cqrs-partial.json",
             (Bench::Failover, true) => "failover.json",
             (Bench::Failover, false) => "failover-partial.json",
+            (Bench::Replica, true) => "replica.json",
+            (Bench::Replica, false) => "replica-partial.json",
         };
         let json = self.json.clone();
         json.unwrap_or_else(|| PathBuf::from(FOLDER).join(file))
@@ -90,6 +92,8 @@ pub(crate) enum Bench {
     Cqrs,
     /// From a leader's end to the next leader's first write
     Failover,
+    /// A read of a local copy with its age, beside moka and a map behind a lock
+    Replica,
 }
 
 /// What a bench needs and a machine may not have.
@@ -119,7 +123,7 @@ pub(crate) enum Refusal {
     Mistake(String),
 }
 
-const CHOICES: &str = "the choices are: call [--quick] [--filter TEXT] [--json PATH]; \
+const CHOICES: &str = "the choices are: call and replica [--quick] [--filter TEXT] [--json PATH]; \
                        cqrs, which also takes [--dir FOLDER]; \
                        store, saga and failover, which take that and [--without postgres]; \
                        saga also takes [--without peers]";
@@ -132,8 +136,15 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Ref
             Refusal::Shown(error.to_string())
         }
     })?;
-    if cli.bench == Bench::Call && (cli.dir.is_some() || !cli.without.is_empty()) {
-        let line = format!("error: call has neither files nor servers; {CHOICES}");
+    let has_none = match cli.bench {
+        Bench::Call => Some("call"),
+        Bench::Replica => Some("replica"),
+        Bench::Store | Bench::Saga | Bench::Cqrs | Bench::Failover => None,
+    };
+    if let Some(bench) = has_none
+        && (cli.dir.is_some() || !cli.without.is_empty())
+    {
+        let line = format!("error: {bench} has neither files nor servers; {CHOICES}");
         return Err(Refusal::Mistake(line));
     }
     if cli.bench != Bench::Saga && cli.is_without(Part::Peers) {
@@ -209,13 +220,14 @@ mod tests {
     /// A wrong bench, flag or value is one line that names the choices.
     #[test]
     fn a_mistake_is_one_line_with_the_choices() {
-        let wrong: [&[&str]; 10] = [
+        let wrong: [&[&str]; 11] = [
             &[],
             &["sagas"],
             &["call", "--fast"],
             &["call", "--json"],
             &["call", "stack"],
             &["call", "--dir", "disk"],
+            &["replica", "--without", "postgres"],
             &["call", "--without", "postgres"],
             &["store", "--without", "etcd"],
             &["store", "--without", "peers"],

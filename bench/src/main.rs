@@ -13,6 +13,7 @@ mod cli;
 mod clock;
 mod cqrs;
 mod failover;
+mod replica;
 mod results;
 mod saga;
 mod stats;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
             Bench::Saga => saga::run(&cli),
             Bench::Cqrs => cqrs::run(&cli),
             Bench::Failover => failover::run(&cli),
+            Bench::Replica => replica::run(&cli),
         },
         Err(Refusal::Shown(text)) => io::stdout().write_all(text.as_bytes()).map_err(Into::into),
         Err(Refusal::Mistake(line)) => {

@@ -62,8 +62,16 @@ fn targets(rows: &[Row]) -> Vec<Target> {
             bound: Bound::AtMost(BY_COMMIT),
             measured: ratio(rows, Work::Command, Work::Commit),
         },
-        at_least("events/s into memory, from the start of the log", Work::IntoMemory, MEMORY),
-        at_least("events/s into SQLite, from the start of the log", Work::IntoSqlite, SQLITE),
+        at_least(
+            "events/s into memory, from the start of the log",
+            Work::IntoMemory,
+            MEMORY,
+        ),
+        at_least(
+            "events/s into SQLite, from the start of the log",
+            Work::IntoSqlite,
+            SQLITE,
+        ),
     ]
 }
 

@@ -210,7 +210,10 @@ async fn fill(store: &SqliteStore, events: u64) -> Result<Position> {
     for page in 0..events / 1_000 {
         let batch = (0..1_000).fold(Batch::new(), |batch, number| {
             let event = Stored::new("Deposited", r#"{"cents":1}"#);
-            batch.append(format!("account/{}", (number + page) % 1_000), Append::new(event))
+            batch.append(
+                format!("account/{}", (number + page) % 1_000),
+                Append::new(event),
+            )
         });
         last = store.store().commit(batch).await?.position;
     }
@@ -232,7 +235,10 @@ async fn into_memory(store: &SqliteStore, events: u64) -> Result<f64> {
     })?;
     model.at_least(last, LONG).await?;
     let rate = per_second(events, since);
-    ensure!(model.read(|sum| *sum) == events / 1_000 * 1_000, "some are missing");
+    ensure!(
+        model.read(|sum| *sum) == events / 1_000 * 1_000,
+        "some are missing"
+    );
     Ok(rate)
 }
 

@@ -51,6 +51,7 @@
 //! | keep what must survive a crash | `store` |
 //! | do once what may be asked for twice | `idempotency` |
 //! | let one process act at a time, and refuse the late writes of a former one | `lease` |
+//! | keep a local copy that knows its age, or the answers of look-ups | `replica` |
 //! | run jobs at certain times on whoever leads | `lease::schedule` |
 //! | do an operation over several services, or undo it | `saga` |
 //! | decide by events, and read what they come to elsewhere | `cqrs` |
@@ -75,6 +76,7 @@
 //! | `sqlite` | `store::SqliteStore`, in a file; compiles SQLite |
 //! | `postgres` | `store::PostgresStore`, on a server |
 //! | `lease` | `lease::Election`, and fences for tables of your own and, with `http`, behind HTTP; brings `store` |
+//! | `replica` | `replica::Replica` and `replica::Cached`, and with `http` a copy over HTTP; brings `store` |
 //! | `etcd`, `nats` | `lease::EtcdLeases`, `lease::NatsLeases`: leases that live there |
 //! | `schedule` | `lease::schedule::Schedule`; brings `lease` and the time zones of the world |
 
@@ -96,6 +98,10 @@ pub use backstay_store as store;
 #[cfg(feature = "lease")]
 #[doc(inline)]
 pub use backstay_lease as lease;
+
+#[cfg(feature = "replica")]
+#[doc(inline)]
+pub use backstay_replica as replica;
 
 #[cfg(feature = "saga")]
 #[doc(inline)]
@@ -133,6 +139,9 @@ mod documents {
     #[cfg(feature = "http")]
     #[doc = include_str!("../../../docs/http.md")]
     struct Http;
+    #[cfg(all(feature = "http", feature = "replica", feature = "sqlite"))]
+    #[doc = include_str!("../../../docs/replica.md")]
+    struct Replica;
     #[cfg(all(feature = "saga", feature = "sqlite"))]
     #[doc = include_str!("../../../docs/sagas.md")]
     struct Sagas;

@@ -63,7 +63,7 @@ pub use postgres::{ConnectError, PostgresOptions, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{BackUpError, OpenError, SqliteOptions, SqliteStore};
 pub use store::Store;
-pub use tail::{Tail, Watch, WatchError};
+pub use tail::{Look, Tail, Watch, WatchError};
 pub use transactional::Transactional;
 pub use with::{CommitWithError, CommittedWith};
 

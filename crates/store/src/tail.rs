@@ -96,28 +96,60 @@ impl Watch {
     /// Nothing is lost: what was not returned comes next time.
     pub async fn next(&mut self) -> Result<Vec<Change>, WatchError> {
         loop {
-            self.changed.mark_unchanged();
-            let head = self.backend.head().await?;
-            let changes = self
-                .backend
-                .changes(self.prefix.clone(), self.after, self.page.0)
-                .await;
-            let changes = self.page.told(changes)?;
-            let changes = changes.map_err(|until| WatchError::Forgotten { until })?;
-            if let Some(last) = changes.last() {
-                self.after = last.revision;
-                return Ok(changes);
+            let look = self.look().await?;
+            if !look.changes.is_empty() {
+                return Ok(look.changes);
             }
-            // All before is seen: the next look need not pass it again, nor miss what is forgotten of it.
-            self.after = self.after.max(head);
             wait(&mut self.changed).await;
         }
+    }
+
+    /// The next changes as [`next`](Self::next) returns them, without waiting for one.
+    ///
+    /// # Cancel safety
+    ///
+    /// As `next`.
+    pub async fn look(&mut self) -> Result<Look, WatchError> {
+        self.changed.mark_unchanged();
+        let head = self.backend.head().await?;
+        let asked_for = self.page.0 as usize;
+        let changes = self
+            .backend
+            .changes(self.prefix.clone(), self.after, self.page.0)
+            .await;
+        let changes = self.page.told(changes)?;
+        let changes = changes.map_err(|until| WatchError::Forgotten { until })?;
+        let is_all = changes.len() < asked_for;
+        if let Some(last) = changes.last() {
+            self.after = last.revision;
+        }
+        if is_all {
+            // All before is seen: the next look need not pass it again, nor miss what is forgotten of it.
+            self.after = self.after.max(head);
+        }
+        Ok(Look {
+            changes,
+            head,
+            is_all,
+        })
     }
 
     /// All changes up to here were returned.
     pub fn position(&self) -> Position {
         self.after
     }
+}
+
+/// What one look of a [`Watch`] has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Look {
+    /// In order, each key at most once.
+    pub changes: Vec<Change>,
+    /// Where the store was before it was asked for changes.
+    pub head: Position,
+    /// Whether these are all that there were. All up to [`Watch::position`] are returned then, which is at least the head.
+    pub is_all: bool,
 }
 
 /// Why a watch can't go on.

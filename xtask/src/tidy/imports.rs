@@ -13,7 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (CALL, &[CORE]),
     (STORE, &[CORE]),
     ("backstay-telemetry", &[CALL, CORE]),
-    ("backstay-replica", &[CALL, CORE]),
+    ("backstay-replica", &[CALL, STORE, CORE]),
     ("backstay-chaos", &[CALL, CORE]),
     ("backstay-saga", &[STORE, CORE]),
     ("backstay-cqrs", &[STORE, CORE]),

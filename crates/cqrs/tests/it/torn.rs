@@ -279,7 +279,9 @@ async fn a_node_that_was_replaced_puts_nothing_in() {
         sleep(Duration::from_millis(50)).await;
         let checksum = next.checksum().await.unwrap();
         let operator = Operator::new(way(&log, &never));
-        let written = operator.checksum("sums", "account", checksum.position).await;
+        let written = operator
+            .checksum("sums", "account", checksum.position)
+            .await;
         assert_eq!(written.unwrap(), checksum, "stopped at {stopped}");
         let sum = next.get("1").await.unwrap();
         assert_eq!(sum, Some(checksum.events), "stopped at {stopped}");

@@ -1,0 +1,170 @@
+//! The task that follows a source.
+
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::select;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::follow::{Apply, Claims, Follow};
+use crate::replica::Shared;
+use crate::table::Loading;
+use crate::{Ended, Event, News, Origin, Source, SourceError, Start, Version};
+
+/// Ends once it is told to stop, or when nobody holds the replica any more.
+pub(crate) async fn drive<K, V>(
+    shared: Arc<Shared<K, V>>,
+    source: Arc<dyn Source<K, V>>,
+    mut stop: watch::Receiver<bool>,
+) where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    let mut follower = Follower {
+        follow: Follow::new(shared.version()),
+        loading: None,
+        shared,
+    };
+    let (mut failures, mut wait) = (0, Duration::ZERO);
+    let mut resume = follower.follow.held();
+    loop {
+        let mut proved = false;
+        let reason = select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            reason = follower.session(&*source, resume, &mut proved) => reason,
+        };
+        if proved {
+            (failures, wait) = (0, Duration::ZERO);
+        }
+        failures += 1;
+        let options = &follower.shared.options;
+        wait = options.backoff.delay(failures, wait, fastrand::u64(..));
+        resume = match reason {
+            Ended::Broken(_) => None,
+            _ => follower.follow.held(),
+        };
+        follower.shared.listener.hear(&Event::SessionEnded {
+            reason,
+            retry_in: wait,
+        });
+        select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = sleep(wait) => {}
+        }
+    }
+}
+
+struct Follower<K, V> {
+    follow: Follow,
+    loading: Option<Loading<K, V>>,
+    shared: Arc<Shared<K, V>>,
+}
+
+impl<K, V> Follower<K, V>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    async fn session(
+        &mut self,
+        source: &dyn Source<K, V>,
+        resume: Option<Version>,
+        proved: &mut bool,
+    ) -> Ended {
+        let mut session = source.open(Start {
+            held: self.follow.held(),
+            resume,
+            heartbeat: self.shared.options.heartbeat,
+            clock: self.shared.clock.clone(),
+            nudge: self.shared.nudge.clone(),
+        });
+        let quiet = self.shared.options.dead_after();
+        let mut dead_at = Instant::now() + quiet;
+        let reason = loop {
+            // A source that has all to tell at once does not keep the thread to itself.
+            tokio::task::coop::consume_budget().await;
+            match timeout_at(dead_at, session.next()).await {
+                Err(_) => break Ended::Silent { quiet },
+                Ok(None) => break Ended::Closed,
+                Ok(Some(Err(error))) => break Ended::Failed(error),
+                Ok(Some(Ok(news))) => match self.take(news) {
+                    Ok(Heard::Proof) => {
+                        *proved = true;
+                        dead_at = Instant::now() + quiet;
+                    }
+                    Ok(Heard::Page) => dead_at = Instant::now() + quiet,
+                    // Changes come also over a connection that does not carry our questions any more.
+                    Ok(Heard::Changes) => {}
+                    Err(reason) => break reason,
+                },
+            }
+        };
+        self.follow.on_end();
+        self.loading = None;
+        reason
+    }
+
+    fn take(&mut self, news: News<K, V>) -> Result<Heard, Ended> {
+        let limit = self.shared.options.max_entries;
+        match news {
+            News::Snapshot(version) => {
+                self.follow.on_snapshot(version)?;
+                self.loading = Some(Loading::default());
+                Ok(Heard::Page)
+            }
+            News::Page(page) => {
+                self.follow.on_page()?;
+                if let Some(loading) = &mut self.loading {
+                    loading.page(page, limit)?;
+                }
+                Ok(Heard::Page)
+            }
+            News::Complete { version, asked } => {
+                let before = self.shared.version();
+                self.follow.on_complete(version)?;
+                let loading = self.loading.take().unwrap_or_default();
+                self.shared.install(loading, version, asked, Origin::Source);
+                if let Some(from) = before.filter(|from| from.epoch != version.epoch) {
+                    let to = version;
+                    self.shared.listener.hear(&Event::EpochChanged { from, to });
+                }
+                let entries = self.shared.len();
+                self.shared
+                    .listener
+                    .hear(&Event::Synced { version, entries });
+                Ok(Heard::Proof)
+            }
+            News::Changes {
+                after,
+                upto,
+                changes,
+                asked,
+            } => {
+                if asked.is_some_and(|asked| asked > self.shared.clock.now()) {
+                    return Err(Ended::Failed(SourceError::new("a proof from the future")));
+                }
+                let claims = match asked {
+                    Some(_) => Claims::AtHead,
+                    None => Claims::Nothing,
+                };
+                if self.follow.on_changes(after, upto, claims)? == Apply::All {
+                    self.shared.apply(upto, changes)?;
+                }
+                let proved = asked.is_some_and(|asked| self.shared.prove(asked));
+                Ok(if proved { Heard::Proof } else { Heard::Changes })
+            }
+        }
+    }
+}
+
+/// What keeps a session alive.
+enum Heard {
+    Page,
+    Changes,
+    Proof,
+}
