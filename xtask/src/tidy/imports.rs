@@ -27,6 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("shop", APP),
     ("keyring", APP),
     ("backstay-bench", APP),
+    ("compile-fail", APP),
     ("xtask", &[]),
 ];
 

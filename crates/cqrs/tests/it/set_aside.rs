@@ -82,7 +82,7 @@ async fn until(told: &Told, what: impl Fn(&Happened) -> bool) {
     timeout(SOON, seen).await.unwrap();
 }
 
-/// CQ-5: a refused event and what is behind it wait, in order, over a change of nodes; others go on; what is replayed is taken
+/// CQ-4, CQ-5: a refused event and what is behind it wait, in order, over a change of nodes; others go on; what is replayed is taken
 /// once and in order, and what is skipped is kept with who and why.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_set_aside_waits_for_a_person() {

@@ -100,7 +100,7 @@ async fn takes_two_seconds(cx: Context) -> Result<String, StepError> {
     step(cx).await
 }
 
-/// A step goes on while its saga waits for the store to write another one's end.
+/// SAG-7: a step goes on while its saga waits for the store to write another one's end.
 #[tokio::test(start_paused = true)]
 async fn steps_go_on_while_the_store_stalls() {
     let (store, clock, is) = shaky();
@@ -122,7 +122,7 @@ async fn steps_go_on_while_the_store_stalls() {
     assert_eq!(world.calls().len(), 3);
 }
 
-/// Nobody waits for ever on a store that says no more.
+/// SAG-7: nobody waits for ever on a store that says no more.
 #[tokio::test(start_paused = true)]
 async fn a_closed_store_is_told() {
     let (store, clock, is) = shaky();
