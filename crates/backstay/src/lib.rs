@@ -58,7 +58,7 @@
 //!
 //! # Features
 //!
-//! All are on by default but `sqlite`, `postgres`, `etcd`, `nats`, `schedule` and `test-util`. Each only adds.
+//! All are on by default but `sqlite`, `postgres`, `etcd`, `nats`, `webhook`, `schedule` and `test-util`. Each only adds.
 //!
 //! | feature | what |
 //! |---|---|
@@ -77,7 +77,8 @@
 //! | `postgres` | `store::PostgresStore`, on a server |
 //! | `lease` | `lease::Election`, and fences for tables of your own and, with `http`, behind HTTP; brings `store` |
 //! | `replica` | `replica::Replica` and `replica::Cached`, and with `http` a copy over HTTP; brings `store` |
-//! | `etcd`, `nats` | `lease::EtcdLeases`, `lease::NatsLeases`: leases that live there |
+//! | `etcd`, `nats` | `lease::EtcdLeases`, `lease::NatsLeases`: leases that live there; `nats` with `cqrs::nats`: messages |
+//! | `webhook` | `cqrs::webhook`: messages as signed HTTP requests |
 //! | `schedule` | `lease::schedule::Schedule`; brings `lease` and the time zones of the world |
 
 #[doc(inline)]

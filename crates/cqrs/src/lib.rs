@@ -17,11 +17,19 @@ pub use commands::{Commands, CommandsBuilder, Done, ExecuteError, Known, LoadErr
 pub use consumer::{Happened, Progress, WaitError};
 pub use decider::Decider;
 pub use events::{EventError, Events, Read, UpcastError};
+#[cfg(feature = "nats")]
+pub use message::nats;
+#[cfg(feature = "webhook")]
+pub use message::webhook;
 pub use message::{
-    InProcess, Inbox, InboxError, Message, MessageError, Received, Relay, Relaying, SendError,
-    Taken, Transport,
+    Aside, AsideError, InProcess, Inbox, InboxError, Message, MessageError, Received, Relay,
+    Relaying, SendError, Taken, Transport,
 };
 pub use operator::{Dead, DecideError, Listed, Operator};
 pub use projection::{
     Checksum, Document, Documents, Memory, Projection, ReadError, Seen, Table, Tables,
 };
+
+#[cfg(all(doctest, feature = "nats", feature = "webhook"))]
+#[doc = include_str!("../../../docs/messages.md")]
+mod documents {}

@@ -2,10 +2,12 @@ use std::error::Error;
 use std::time::Duration;
 
 use backstay_store::{
-    Batch, BatchId, CommitError, CommitWithError, Conflict, Expected, Put, Transactional,
+    Batch, BatchId, CommitError, CommitWithError, CommittedWith, Conflict, Expected, Put,
+    Transactional,
 };
 
 use super::Message;
+use super::aside::AsideError;
 use crate::Invalid;
 use crate::hash;
 use crate::name::check_name;
@@ -15,9 +17,9 @@ use crate::name::check_name;
 /// `S` is the store whose database has what is done: `SqliteStore` or `PostgresStore`.
 #[derive(Clone, Debug)]
 pub struct Inbox<S> {
-    store: S,
-    name: String,
-    remember: Duration,
+    pub(super) store: S,
+    pub(super) name: String,
+    pub(super) remember: Duration,
 }
 
 /// What became of a message.
@@ -25,8 +27,10 @@ pub struct Inbox<S> {
 pub enum Taken<T> {
     /// It was taken now, and this came of it.
     Now(T),
-    /// It was taken before: nothing was done.
+    /// It was taken or set aside before: nothing was done.
     Before,
+    /// One of its key was [set aside](Inbox::set_aside), and now it is too, behind that one: nothing was done.
+    Behind,
 }
 
 /// Why a message was not taken. Nothing of what is done for it is there, but where the effect of a commit is unknown.
@@ -39,6 +43,9 @@ pub enum InboxError<E: Error + 'static> {
     /// The store, or what runs the work in it.
     #[error(transparent)]
     Store(CommitWithError<E>),
+    /// It has to do with messages that were set aside.
+    #[error(transparent)]
+    Aside(#[from] AsideError),
 }
 
 /// Longer than any relay is down, and any message waits for a person over a weekend.
@@ -46,7 +53,7 @@ const REMEMBER: Duration = Duration::from_secs(14 * 24 * 3_600);
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 /// What says no inside the transaction.
-struct Refused<E>(E);
+pub(super) struct Refused<E>(E);
 
 impl<E> From<E> for Refused<E> {
     fn from(error: E) -> Self {
@@ -76,10 +83,10 @@ impl<S: Transactional> Inbox<S> {
         Ok(self)
     }
 
-    /// Takes a message, unless it was taken before.
+    /// Takes a message, unless it was taken before or one of its key is set aside.
     ///
     /// `work` is what [`SqliteStore::commit_with`](backstay_store::SqliteStore::commit_with) takes and may run more than once; what
-    /// its last run did counts.
+    /// its last run did counts. It also runs for a message that was taken before, to no effect.
     ///
     /// # Cancel safety
     ///
@@ -93,28 +100,69 @@ impl<S: Transactional> Inbox<S> {
         T: Send + 'static,
         E: Error + Send + Sync + 'static,
     {
-        let digits = hash::hex(&[message.source.as_bytes(), message.id.as_bytes()]);
-        let key = format!("cqrs/{}/inbox/{}", self.name, &digits[..32]);
+        let row = self.row(&message.source, &message.id);
+        let (key, mark) = (row.clone(), self.mark(&message.source, &message.key));
         let remember = self.remember;
         let made = move |output: T| {
             let put = Put::new(Vec::new()).expires_after(remember);
             let put = put.expecting(Expected::Absent);
-            Ok::<_, Refused<E>>((Batch::new().put(key.clone(), put), output))
+            let batch = Batch::new().put(key.clone(), put);
+            Ok::<_, Refused<E>>((batch.expecting(mark.clone(), Expected::Absent), output))
         };
-        match self.store.commit_made(BatchId::new(), work, made).await {
-            Ok(committed) => Ok(committed.output.map_or(Taken::Before, Taken::Now)),
-            Err(CommitWithError::Commit(CommitError::Conflict(Conflict::Key { .. }))) => {
-                Ok(Taken::Before)
+        let committed = self.store.commit_made(BatchId::new(), work, made).await;
+        match committed {
+            Err(CommitWithError::Commit(CommitError::Conflict(Conflict::Key { key, .. })))
+                if key != row =>
+            {
+                self.put_aside(message, None).await?;
+                Ok(Taken::Behind)
             }
-            Err(CommitWithError::Work(Refused(error))) => Err(InboxError::Work(error)),
-            Err(CommitWithError::Commit(error)) => {
-                Err(InboxError::Store(CommitWithError::Commit(error)))
-            }
-            Err(CommitWithError::TookTooLong { limit }) => {
-                Err(InboxError::Store(CommitWithError::TookTooLong { limit }))
-            }
-            Err(CommitWithError::Panicked) => Err(InboxError::Store(CommitWithError::Panicked)),
-            Err(_) => Err(InboxError::Store(CommitWithError::Ended)),
+            Err(CommitWithError::Commit(CommitError::Conflict(_))) => Ok(Taken::Before),
+            Err(CommitWithError::Work(Refused(error))) => self.failed(message, error).await,
+            committed => Ok(done(committed)?.map_or(Taken::Before, Taken::Now)),
         }
     }
+
+    /// The work runs before it is known whether the message was taken, and may say no only because it was.
+    async fn failed<T, E>(&self, message: &Message, error: E) -> Result<Taken<T>, InboxError<E>>
+    where
+        E: Error + Send + Sync + 'static,
+    {
+        let store = self.store.store();
+        let is_there = async |key: &str| {
+            let found = store.get(key).await;
+            found.map_err(|error| InboxError::Store(error.into()))
+        };
+        let row = self.row(&message.source, &message.id);
+        if is_there(&row).await?.is_some() {
+            return Ok(Taken::Before);
+        }
+        let mark = self.mark(&message.source, &message.key);
+        if is_there(&mark).await?.is_some() {
+            self.put_aside(message, None).await?;
+            return Ok(Taken::Behind);
+        }
+        Err(InboxError::Work(error))
+    }
+
+    /// What says that a message was taken or set aside.
+    pub(super) fn row(&self, source: &str, id: &str) -> String {
+        let digits = hash::hex(&[source.as_bytes(), id.as_bytes()]);
+        format!("cqrs/{}/inbox/{}", self.name, &digits[..32])
+    }
+}
+
+/// What came of the work; none if the commit had been made before, and its answer was lost.
+pub(super) fn done<T, E: Error + 'static>(
+    committed: Result<CommittedWith<T>, CommitWithError<Refused<E>>>,
+) -> Result<Option<T>, InboxError<E>> {
+    let store = match committed {
+        Ok(committed) => return Ok(committed.output),
+        Err(CommitWithError::Work(Refused(error))) => return Err(InboxError::Work(error)),
+        Err(CommitWithError::Commit(error)) => CommitWithError::Commit(error),
+        Err(CommitWithError::TookTooLong { limit }) => CommitWithError::TookTooLong { limit },
+        Err(CommitWithError::Panicked) => CommitWithError::Panicked,
+        Err(_) => CommitWithError::Ended,
+    };
+    Err(InboxError::Store(store))
 }
