@@ -50,7 +50,7 @@ impl Size {
 
 /// So many commands at once.
 const AT_ONCE: usize = 64;
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_mins(2);
 
 impl From<Work> for &'static str {
     fn from(work: Work) -> Self {

@@ -75,7 +75,7 @@ pub(crate) fn all() -> Result<Vec<Subject>> {
     };
     let cache = Cache::builder()
         .max_capacity(u64::from(KEYS) * 2)
-        .time_to_live(Duration::from_secs(3_600))
+        .time_to_live(Duration::from_hours(1))
         .build();
     let plain: Cache<String, Arc<u32>> = Cache::new(u64::from(KEYS) * 2);
     let mut map = HashMap::new();

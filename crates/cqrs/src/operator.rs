@@ -198,7 +198,7 @@ impl Operator {
             after = last.version;
             let skipped = page.iter().filter_map(|event| {
                 let skipped: dead::Skipped = serde_json::from_slice(&event.data).ok()?;
-                Some(skipped.skipped.position)
+                Some(skipped.letter.position)
             });
             positions.extend(skipped);
         }
@@ -250,15 +250,12 @@ impl Operator {
                 return Err(Invalid::new(field, format!("{text:?}"), limit).into());
             }
         }
-        let found = match skip {
-            Some(position) => {
-                let letter = dead::letter(consumer, key, position.get());
-                self.log.get(&letter).await?.is_some()
-            }
-            None => {
-                let letters = dead::letters_of(consumer, key);
-                !self.log.list(&letters, "", 1).await?.is_empty()
-            }
+        let found = if let Some(position) = skip {
+            let letter = dead::letter(consumer, key, position.get());
+            self.log.get(&letter).await?.is_some()
+        } else {
+            let letters = dead::letters_of(consumer, key);
+            !self.log.list(&letters, "", 1).await?.is_empty()
         };
         if !found {
             return Err(DecideError::NotFound {

@@ -34,7 +34,7 @@ fn common_flags_stand_anywhere() {
 #[test]
 fn a_mistake_is_answered_with_the_choices() {
     let cases = [
-        ("backstay", "choose the command: saga"),
+        ("backstay", "choose the command: saga, events"),
         (
             "backstay sagas",
             "unknown command `sagas`; choose from: saga",

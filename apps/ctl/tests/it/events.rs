@@ -43,6 +43,15 @@ fn json(file: &Path, words: &[&str]) -> Value {
     serde_json::from_str(&ran.out).unwrap()
 }
 
+async fn until_aside(file: &Path, count: u64) {
+    let reached = async {
+        while json(file, &["dead", "to-them"])["total"] != count {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), reached).await.unwrap();
+}
+
 const BY: [&str; 4] = ["--who", "eva", "--why", "they have mended it"];
 
 /// CQ-5: a person sees what a relay has set aside and how far it is, and has it sent again or left out.
@@ -77,18 +86,7 @@ async fn what_is_set_aside_is_seen_and_decided() {
     });
     let relay = Relay::new(store.clone(), "to-them", "order", "/orders").attempts(1);
     let relaying = relay.start(out).unwrap();
-    let aside = |count: u64| {
-        let file = file.clone();
-        async move {
-            let reached = async {
-                while json(&file, &["dead", "to-them"])["total"] != count {
-                    sleep(Duration::from_millis(50)).await;
-                }
-            };
-            timeout(Duration::from_secs(20), reached).await.unwrap();
-        }
-    };
-    aside(4).await;
+    until_aside(&file, 4).await;
     let dead = events(&file, &["dead", "to-them"]).out;
     assert!(
         dead.contains("it was refused: thirteen is unlucky"),
@@ -108,18 +106,18 @@ async fn what_is_set_aside_is_seen_and_decided() {
 
     let skip = [&["skip", "to-them", key, &position], &BY[..]].concat();
     assert_eq!(json(&file, &skip)["decided"], "skip");
-    aside(2).await;
+    until_aside(&file, 2).await;
     is_mended.store(true, Ordering::Relaxed);
     let other = if key == "order/2" {
         "order/3"
     } else {
         "order/2"
     };
-    let replay = [&["replay", "to-them", other], &BY[..]].concat();
-    let said = events(&file, &replay);
+    let again = [&["replay", "to-them", other], &BY[..]].concat();
+    let said = events(&file, &again);
     let told = format!("consumer to-them, {other:?}: all is tried again when its node looks\n");
     assert_eq!(said.out, told);
-    aside(0).await;
+    until_aside(&file, 0).await;
     relaying.stop().await;
     let mut taken = taking.await.unwrap();
     taken.sort();
@@ -134,10 +132,10 @@ async fn what_is_set_aside_is_seen_and_decided() {
     let left: Vec<_> = all.into_iter().filter(|id| *id != skipped).collect();
     assert_eq!(taken, left);
 
-    let again = events(&file, &replay);
-    assert_eq!(again.code, Some(1));
+    let none = events(&file, &again);
+    assert_eq!(none.code, Some(1));
     let why = format!("consumer to-them has set nothing aside of {other:?}\n");
-    assert!(again.err.ends_with(&why), "{}", again.err);
+    assert!(none.err.ends_with(&why), "{}", none.err);
     let tail = events(
         &file,
         &[

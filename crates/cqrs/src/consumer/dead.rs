@@ -40,7 +40,8 @@ pub(crate) struct Order {
 /// What is kept of an event that was skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Skipped {
-    pub(crate) skipped: Letter,
+    #[serde(rename = "skipped")]
+    pub(crate) letter: Letter,
     pub(crate) who: String,
     pub(crate) why: String,
 }

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use options::Options;
-pub(crate) use progress::{ALL, Gauge, Said};
+pub(crate) use progress::{ALL, Gauge, Listener, Said};
 pub use progress::{Happened, Progress};
 pub(crate) use sink::{Sink, SinkError};
 
@@ -27,10 +27,12 @@ pub(crate) struct Consumer<T> {
     pub(crate) name: String,
     /// Streams that begin so.
     pub(crate) prefix: String,
-    pub(crate) decode: Box<dyn Fn(&Recorded) -> Decoded<T> + Send + Sync>,
+    pub(crate) decode: Box<Decode<T>>,
     pub(crate) options: Options,
     pub(crate) gauge: Gauge,
 }
+
+type Decode<T> = dyn Fn(&Recorded) -> Decoded<T> + Send + Sync;
 
 /// What an event of the log is to a consumer.
 pub(crate) enum Decoded<T> {

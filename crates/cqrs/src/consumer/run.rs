@@ -441,7 +441,7 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
             let gone = Batch::new().delete(&entry.key, Expected::Any);
             if order.skip == Some(letter.position) {
                 let skipped = Skipped {
-                    skipped: letter,
+                    letter,
                     who: order.who.clone(),
                     why: order.why.clone(),
                 };

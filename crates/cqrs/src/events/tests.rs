@@ -37,7 +37,7 @@ fn raw(kind: &str, data: &str) -> Recorded {
         version: Version::new(1),
         kind: kind.to_owned(),
         data: data.to_owned().into(),
-        metadata: Default::default(),
+        metadata: bytes::Bytes::default(),
         at: Timestamp::from_millis(0),
     }
 }

@@ -72,7 +72,7 @@ impl Message {
         })
     }
 
-    /// As a CloudEvent in JSON.
+    /// As a `CloudEvent` in JSON.
     pub fn to_json(&self) -> Bytes {
         let wire = Wire {
             specversion: VERSION.to_owned(),
@@ -89,7 +89,7 @@ impl Message {
         serde_json::to_vec(&wire).unwrap_or_default().into()
     }
 
-    /// From a CloudEvent in JSON, as a relay sends it.
+    /// From a `CloudEvent` in JSON, as a relay sends it.
     pub fn from_json(bytes: &[u8]) -> Result<Self, MessageError> {
         let wire: Wire = serde_json::from_slice(bytes)?;
         if wire.specversion != VERSION {

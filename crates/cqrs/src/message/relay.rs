@@ -11,8 +11,9 @@ use tokio::sync::watch;
 
 use super::Message;
 use crate::Invalid;
-use crate::consumer::{Consumer, Decoded, Gauge, Happened, Item, Options, Progress, Running};
-use crate::consumer::{Sink, SinkError};
+use crate::consumer::{
+    Consumer, Decoded, Gauge, Happened, Item, Listener, Options, Progress, Running, Sink, SinkError,
+};
 use crate::name::check_name;
 use crate::projection::{Checkpoint, not_committed};
 
@@ -47,7 +48,7 @@ pub struct Relay {
     source: String,
     at_once: usize,
     options: Options,
-    listener: Option<Arc<dyn Fn(&Happened) + Send + Sync>>,
+    listener: Option<Listener>,
 }
 
 impl fmt::Debug for Relay {

@@ -144,7 +144,6 @@ pub(crate) fn not_committed(error: CommitError) -> SinkError {
 mod digits {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
     pub(crate) fn serialize<S: Serializer>(sum: &u128, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&format_args!("{sum:032x}"))
     }

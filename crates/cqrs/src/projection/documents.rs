@@ -183,10 +183,11 @@ struct DocumentsFeeds<E> {
 
 /// What the user gave.
 struct Code<E> {
-    keys: Box<dyn Fn(&Seen<E>) -> Vec<String> + Send + Sync>,
+    keys: Box<Keys<E>>,
     change: Box<Change<E>>,
 }
 
+type Keys<E> = dyn Fn(&Seen<E>) -> Vec<String> + Send + Sync;
 type Change<E> =
     dyn Fn(Option<&[u8]>, &Seen<E>) -> serde_json::Result<Option<Vec<u8>>> + Send + Sync;
 
@@ -245,12 +246,11 @@ impl<E: Send + Sync + 'static> DocumentsSink<E> {
             let seen = Seen::new(item, self.streams);
             for key in contained(|| (self.code.keys)(&seen))? {
                 let key = format!("{}{key}", self.prefix);
-                let before = match changed.get(&key) {
-                    Some(value) => value.clone(),
-                    None => {
-                        let entry = self.checkpoint.store.get(&key).await?;
-                        entry.map(|entry| entry.value.to_vec())
-                    }
+                let before = if let Some(value) = changed.get(&key) {
+                    value.clone()
+                } else {
+                    let entry = self.checkpoint.store.get(&key).await?;
+                    entry.map(|entry| entry.value.to_vec())
                 };
                 let after = contained(|| (self.code.change)(before.as_deref(), &seen))?;
                 let after = after.map_err(|error| {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Invalid;
-use crate::consumer::{Consumer, Decoded, Gauge, Happened, Options};
+use crate::consumer::{Consumer, Decoded, Gauge, Happened, Listener, Options};
 use crate::events::{Events, Read};
 use crate::name::check_name;
 
@@ -19,7 +19,7 @@ pub struct Projection<E> {
     events: Events<E>,
     pub(super) options: Options,
     is_unknown_passed: bool,
-    listener: Option<Arc<dyn Fn(&Happened) + Send + Sync>>,
+    listener: Option<Listener>,
 }
 
 impl<E> fmt::Debug for Projection<E> {

@@ -100,8 +100,9 @@ async fn a_model_is_built_beside() {
     let of_log = operator.checksum("balances", "account", last).await;
     assert_eq!(of_log.unwrap(), before);
     // Somebody has changed what is no event.
-    let lie = backstay_store::Batch::new().put("view/balances/1", r#"{"cents":0,"movements":0}"#);
-    views.commit(lie).await.unwrap();
+    let changed =
+        backstay_store::Batch::new().put("view/balances/1", r#"{"cents":0,"movements":0}"#);
+    views.commit(changed).await.unwrap();
     assert_eq!(live.get("1").await.unwrap().unwrap().cents, 0);
     live.rebuild().await.unwrap();
     live.rebuild().await.unwrap();

@@ -13,7 +13,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use crate::world::{Accounts, Command, commands, events, memory};
 
-async fn side(store: &Store) -> (Commands<Accounts>, Arc<Memory<u64>>) {
+fn side(store: &Store) -> (Commands<Accounts>, Arc<Memory<u64>>) {
     let sum = Projection::new(store.clone(), "sum", "account", events());
     let sum: Memory<u64> = sum
         .memory(|sum: &mut u64, _| {
@@ -38,7 +38,7 @@ fn request(position: Option<&str>) -> Request<String> {
 #[tokio::test(start_paused = true)]
 async fn a_read_shows_what_is_asked_for() {
     let store = memory();
-    let (accounts, side) = side(&store).await;
+    let (accounts, side) = side(&store);
     let done = accounts.execute("7", &Command::Deposit(1)).await.unwrap();
     let calls = Arc::new(AtomicU32::new(0));
     let (model, counted) = (side.clone(), calls.clone());

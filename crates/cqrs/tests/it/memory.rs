@@ -92,7 +92,7 @@ async fn one_bad_thing_stands_alone() {
         balances.at_least(last.position, SOON).await.unwrap();
         let shown = balances.read(Clone::clone);
         assert_eq!(
-            Vec::from_iter(shown.into_values()),
+            shown.into_values().collect::<Vec<_>>(),
             [30, 15, 31],
             "{panics}"
         );
@@ -107,7 +107,7 @@ async fn one_bad_thing_stands_alone() {
             "not this one"
         };
         let expected = [("account/2".to_owned(), error.to_owned())];
-        assert_eq!(Vec::from_iter(aside), expected);
+        assert_eq!(aside.collect::<Vec<_>>(), expected);
         assert_eq!(balances.progress().dead, 15);
     }
 }

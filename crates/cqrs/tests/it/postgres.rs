@@ -64,8 +64,8 @@ impl Table<PostgresStore> for Balances {
         async move {
             for seen in events.iter() {
                 let cents = match *seen.event() {
-                    Event::Deposited { cents } => cents as i64,
-                    Event::Withdrawn { cents } => -(cents as i64),
+                    Event::Deposited { cents } => cents.cast_signed(),
+                    Event::Withdrawn { cents } => -cents.cast_signed(),
                 };
                 rows.execute(&*sql, &[&seen.id(), &cents]).await?;
             }

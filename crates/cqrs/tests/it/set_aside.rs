@@ -44,7 +44,7 @@ impl Table<SqliteStore> for Deposits {
             if cents == 666 && !self.is_mended.load(Ordering::Relaxed) {
                 return Err(Failed::InvalidColumnName("666".to_owned()));
             }
-            rows.execute(&sql, (seen.id(), cents as i64))?;
+            rows.execute(&sql, (seen.id(), cents.cast_signed()))?;
         }
         Ok(())
     }

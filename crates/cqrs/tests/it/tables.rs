@@ -37,8 +37,8 @@ impl Table<SqliteStore> for Balances {
         ))?;
         for seen in events.iter() {
             let cents = match *seen.event() {
-                Event::Deposited { cents } => cents as i64,
-                Event::Withdrawn { cents } => -(cents as i64),
+                Event::Deposited { cents } => cents.cast_signed(),
+                Event::Withdrawn { cents } => -cents.cast_signed(),
             };
             change.execute((seen.id(), cents))?;
         }

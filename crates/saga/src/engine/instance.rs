@@ -251,15 +251,7 @@ impl<App: Send + Sync + 'static> Instance<App> {
         let mut id = BatchId::new();
         loop {
             if !is_under_way(&self.state) {
-                // It was decided meanwhile, or is done and the reply was lost.
-                let now = &self.state.steps[step];
-                let output = if is_undo {
-                    (now.back == Back::Done).then(Json::null)
-                } else {
-                    now.output().cloned()
-                };
-                let decided = || StepError::unknown("it was decided meanwhile");
-                reply(output.ok_or_else(decided));
+                reply(self.decided(step, is_undo));
                 return Ok(());
             }
             let now = self.worker.now();
@@ -314,6 +306,17 @@ impl<App: Send + Sync + 'static> Instance<App> {
                 Err(NotLocal::Store(_)) => self.calls.during(sleep(AGAIN)).await,
             }
         }
+    }
+
+    /// What came of a step, or of its undo, that is not under way any more: decided meanwhile, or done and the reply was lost.
+    fn decided(&self, step: usize, is_undo: bool) -> Result<Json, StepError> {
+        let now = &self.state.steps[step];
+        let output = if is_undo {
+            (now.back == Back::Done).then(Json::null)
+        } else {
+            now.output().cloned()
+        };
+        output.ok_or_else(|| StepError::unknown("it was decided meanwhile"))
     }
 
     /// Begins steps that are under way by the log and are not called here.
