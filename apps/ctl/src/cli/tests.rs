@@ -37,7 +37,7 @@ fn a_mistake_is_answered_with_the_choices() {
         ("backstay", "choose the command: saga, events"),
         (
             "backstay sagas",
-            "unknown command `sagas`; choose from: saga",
+            "unknown command `sagas`; choose from: saga, events",
         ),
         (
             "backstay --store x saga",
