@@ -12,7 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::arms::{self, Arm};
 use crate::experiment::crash::plan::Size;
 use crate::saga::order::Process;
-use crate::{leader, replies, saga};
+use crate::{leader, replies, saga, torn};
 
 /// What the user asked for.
 #[derive(Debug)]
@@ -21,7 +21,8 @@ pub(crate) enum Command {
     Healthy(Healthy),
     PausedLeader(Seeded),
     LostReplies(Seeded),
-    Crash(Crash),
+    Crash(Swept),
+    TornPublish(Swept),
     List,
     /// A process that an experiment has started.
     Part(Part),
@@ -116,6 +117,24 @@ pub(crate) enum Part {
         /// The lab
         gate: SocketAddr,
     },
+    /// Takes orders that another process shows
+    Writer {
+        #[arg(value_parser = torn_arm)]
+        arm: torn::Arm,
+        /// Where it keeps them
+        folder: PathBuf,
+        /// The lab
+        gate: SocketAddr,
+    },
+    /// Shows orders that another process takes
+    Reader {
+        #[arg(value_parser = torn_arm)]
+        arm: torn::Arm,
+        /// Where it keeps them
+        folder: PathBuf,
+        /// The lab
+        gate: SocketAddr,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -129,7 +148,9 @@ enum Experiment {
     /// 5 % of the replies are lost and the servers are killed: what is done twice
     LostReplies(Seeded),
     /// Processes are killed at every step of an order: what is left half done
-    Crash(Crash),
+    Crash(Swept),
+    /// A writer and a reader are killed at every step between them: what the reader never shows
+    TornPublish(Swept),
 }
 
 /// Settings of `overload`.
@@ -169,9 +190,9 @@ pub(crate) struct Seeded {
     pub(crate) out: PathBuf,
 }
 
-/// Settings of `crash`.
+/// Settings of experiments that sweep the places at which processes are killed.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Crash {
+pub(crate) struct Swept {
     /// all crash points, or a few for a quick look
     #[arg(long, default_value = "all", value_parser = points)]
     pub(crate) points: Size,
@@ -224,6 +245,9 @@ pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Command,
         Some(Verb::Run {
             experiment: Experiment::Crash(settings),
         }) => Ok(Command::Crash(settings)),
+        Some(Verb::Run {
+            experiment: Experiment::TornPublish(settings),
+        }) => Ok(Command::TornPublish(settings)),
         Some(Verb::Part { part }) => Ok(Command::Part(part)),
         None => Err(Refusal::Mistake("choose the command: run, list".to_owned())),
     }
@@ -324,6 +348,10 @@ fn saga_arm(name: &str) -> Result<saga::Arm, String> {
     saga::find(name).ok_or_else(|| format!("unknown arm `{name}`"))
 }
 
+fn torn_arm(name: &str) -> Result<torn::Arm, String> {
+    torn::find(name).ok_or_else(|| format!("unknown arm `{name}`"))
+}
+
 fn participant(name: &str) -> Result<Process, String> {
     Process::find(name).ok_or_else(|| format!("unknown service `{name}`"))
 }
@@ -416,6 +444,10 @@ mod tests {
             panic!("not crash")
         };
         assert_eq!((settings.points, settings.seeded.seed), (Size::Few, 3));
+        let Ok(Command::TornPublish(settings)) = read("lab run torn-publish") else {
+            panic!("not torn-publish")
+        };
+        assert_eq!((settings.points, settings.seeded.seed), (Size::All, 1));
     }
 
     #[test]
@@ -424,11 +456,11 @@ mod tests {
             ("lab go", "unknown command `go`; choose from: run, list"),
             (
                 "lab run",
-                "choose the experiment: overload, healthy, paused-leader, lost-replies, crash",
+                "choose the experiment: overload, healthy, paused-leader, lost-replies, crash, torn-publish",
             ),
             (
                 "lab run nothing",
-                "unknown experiment `nothing`; choose from: overload, healthy, paused-leader, lost-replies, crash",
+                "unknown experiment `nothing`; choose from: overload, healthy, paused-leader, lost-replies, crash, torn-publish",
             ),
             (
                 "lab list all",

@@ -14,6 +14,7 @@ mod part;
 mod replies;
 mod report;
 mod saga;
+mod torn;
 
 use std::process::ExitCode;
 
@@ -68,6 +69,9 @@ fn run(command: cli::Command) -> anyhow::Result<ExitCode> {
         }
         cli::Command::Crash(settings) => {
             runtime.block_on(experiment::crash::run_and_report(&settings))
+        }
+        cli::Command::TornPublish(settings) => {
+            runtime.block_on(experiment::torn_publish::run_and_report(&settings))
         }
         cli::Command::Part(part) => {
             runtime.block_on(part::be(part))?;

@@ -10,6 +10,7 @@ use crate::replies::server;
 use crate::report::terminal::say;
 use crate::saga::gate::Gate;
 use crate::saga::{orchestrator, participant};
+use crate::torn::{self, reader, writer};
 
 /// Is what it was started for, until whoever started it is gone.
 pub(crate) async fn be(part: Part) -> anyhow::Result<()> {
@@ -42,6 +43,12 @@ pub(crate) async fn be(part: Part) -> anyhow::Result<()> {
                 folder,
                 gate,
             } => participant::serve(arm, service, &folder, Gate(gate), tell).await,
+            Part::Writer { arm, folder, gate } => {
+                writer::serve(arm, &folder, torn::gate::Gate(gate), tell).await
+            }
+            Part::Reader { arm, folder, gate } => {
+                reader::serve(arm, &folder, torn::gate::Gate(gate), tell).await
+            }
         }
     };
     tokio::select! {

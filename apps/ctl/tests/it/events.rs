@@ -45,7 +45,7 @@ fn json(file: &Path, words: &[&str]) -> Value {
 
 async fn until_aside(file: &Path, count: u64) {
     let reached = async {
-        while json(file, &["dead", "to-them"])["total"] != count {
+        while json(file, &["dead", "relay:to-them"])["total"] != count {
             sleep(Duration::from_millis(50)).await;
         }
     };
@@ -87,24 +87,24 @@ async fn what_is_set_aside_is_seen_and_decided() {
     let relay = Relay::new(store.clone(), "to-them", "order", "/orders").attempts(1);
     let relaying = relay.start(out).unwrap();
     until_aside(&file, 4).await;
-    let dead = events(&file, &["dead", "to-them"]).out;
+    let dead = events(&file, &["dead", "relay:to-them"]).out;
     assert!(
         dead.contains("it was refused: thirteen is unlucky"),
         "{dead}"
     );
     assert!(dead.contains("behind another"), "{dead}");
-    let found = json(&file, &["dead", "to-them", "--limit", "1"]);
+    let found = json(&file, &["dead", "relay:to-them", "--limit", "1"]);
     let first = &found["events"][0];
     let (key, position) = (
         first["key"].as_str().unwrap(),
         first["position"].to_string(),
     );
     let lag = json(&file, &["lag"]);
-    assert_eq!(lag["consumers"][0]["consumer"], "to-them");
+    assert_eq!(lag["consumers"][0]["consumer"], "relay:to-them");
     assert_eq!(lag["consumers"][0]["dead"], 4);
     assert_eq!(lag["consumers"][0]["lag_seconds"], Value::Null);
 
-    let skip = [&["skip", "to-them", key, &position], &BY[..]].concat();
+    let skip = [&["skip", "relay:to-them", key, &position], &BY[..]].concat();
     assert_eq!(json(&file, &skip)["decided"], "skip");
     until_aside(&file, 2).await;
     is_mended.store(true, Ordering::Relaxed);
@@ -113,9 +113,10 @@ async fn what_is_set_aside_is_seen_and_decided() {
     } else {
         "order/2"
     };
-    let again = [&["replay", "to-them", other], &BY[..]].concat();
+    let again = [&["replay", "relay:to-them", other], &BY[..]].concat();
     let said = events(&file, &again);
-    let told = format!("consumer to-them, {other:?}: all is tried again when its node looks\n");
+    let told =
+        format!("consumer relay:to-them, {other:?}: all is tried again when its node looks\n");
     assert_eq!(said.out, told);
     until_aside(&file, 0).await;
     relaying.stop().await;
@@ -134,7 +135,7 @@ async fn what_is_set_aside_is_seen_and_decided() {
 
     let none = events(&file, &again);
     assert_eq!(none.code, Some(1));
-    let why = format!("consumer to-them has set nothing aside of {other:?}\n");
+    let why = format!("consumer relay:to-them has set nothing aside of {other:?}\n");
     assert!(none.err.ends_with(&why), "{}", none.err);
     let tail = events(
         &file,

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::verdict::{Verdict, announce};
 use super::{Ending, conclude, interrupted, publish};
-use crate::cli::Crash;
+use crate::cli::Swept;
 use crate::report::Report;
 use crate::report::folder::Folder;
 use crate::report::history::History;
@@ -36,7 +36,7 @@ pub(crate) const ABOUT: &str =
 const AT_MOST: Duration = Duration::from_secs(90);
 
 /// Runs the experiment, shows its table and writes its reports.
-pub(crate) async fn run_and_report(settings: &Crash) -> anyhow::Result<Verdict> {
+pub(crate) async fn run_and_report(settings: &Swept) -> anyhow::Result<Verdict> {
     let folder = Folder::prepare(&settings.seeded.out, NAME)?;
     say(&format!("{NAME}: {ABOUT}\n{}\n", announce(&rules())));
     let report = run(settings.seeded.seed, settings.points, interrupted()).await?;

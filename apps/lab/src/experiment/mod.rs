@@ -6,6 +6,7 @@ pub(crate) mod lost_replies;
 pub(crate) mod overload;
 pub(crate) mod paused_leader;
 pub(crate) mod summary;
+pub(crate) mod torn_publish;
 pub(crate) mod verdict;
 
 use std::fmt::Write;
@@ -53,6 +54,7 @@ pub(crate) fn list() -> String {
         (paused_leader::NAME, paused_leader::ABOUT),
         (lost_replies::NAME, lost_replies::ABOUT),
         (crash::NAME, crash::ABOUT),
+        (torn_publish::NAME, torn_publish::ABOUT),
     ] {
         let _ = writeln!(text, "  {name:<28} {about}");
     }

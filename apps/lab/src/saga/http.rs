@@ -13,7 +13,7 @@ use crate::engine::client::Connector;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoAnswer {
+pub(crate) enum NoAnswer {
     #[error("nobody is there")]
     NotSent,
     #[error("the connection was lost")]
@@ -26,16 +26,26 @@ impl NoAnswer {
     }
 }
 
-/// Sends one request and reads the whole answer, whatever its status.
-pub(super) async fn post(
+/// Sends one request as JSON and reads the whole answer, whatever its status.
+pub(crate) async fn post(
     address: SocketAddr,
     path: &str,
     headers: HeaderMap,
     asked: &impl Serialize,
 ) -> Result<Response<Bytes>, NoAnswer> {
     let asked = serde_json::to_vec(asked).map_err(NoAnswer::lost)?;
+    post_bytes(address, path, headers, asked.into()).await
+}
+
+/// Sends one request and reads the whole answer, whatever its status.
+pub(crate) async fn post_bytes(
+    address: SocketAddr,
+    path: &str,
+    headers: HeaderMap,
+    asked: Bytes,
+) -> Result<Response<Bytes>, NoAnswer> {
     let mut request = Request::post(format!("http://{address}/{path}"))
-        .body(Full::new(Bytes::from(asked)))
+        .body(Full::new(asked))
         .map_err(NoAnswer::lost)?;
     *request.headers_mut() = headers;
     let client = Client::builder(TokioExecutor::new())

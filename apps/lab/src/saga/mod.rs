@@ -5,7 +5,7 @@ mod backstay;
 pub(crate) mod books;
 pub(crate) mod customer;
 pub(crate) mod gate;
-mod http;
+pub(crate) mod http;
 pub(crate) mod orchestrator;
 pub(crate) mod order;
 pub(crate) mod participant;

@@ -57,6 +57,7 @@ fn list_names_experiments_and_arms() {
         "paused-leader",
         "lost-replies",
         "crash",
+        "torn-publish",
         "none",
         "article-retry",
         "bounded-queue",
@@ -146,6 +147,23 @@ fn a_few_crashes_leave_nothing_half_done() {
     let told = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{told}");
     let report = std::fs::read_to_string(out.join("crash/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["verdict"], "PASS");
+    assert_eq!(report["witnesses"][1]["count"], 0, "points not reached");
+}
+
+/// CQ-2, CQ-5: processes die at the points that hurt most, and the read side has what the write side has.
+#[test]
+fn a_few_torn_publishes_leave_both_sides_equal() {
+    let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("torn");
+    let output = lab()
+        .args(["run", "torn-publish", "--points", "few", "--out"])
+        .arg(&out)
+        .output()
+        .expect("the binary starts");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let report = std::fs::read_to_string(out.join("torn-publish/report.json")).unwrap();
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["verdict"], "PASS");
     assert_eq!(report["witnesses"][1]["count"], 0, "points not reached");

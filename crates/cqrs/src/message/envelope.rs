@@ -38,6 +38,9 @@ pub enum MessageError {
     /// Its time can't be read.
     #[error("time = {0:?}: must be a time as in RFC 3339")]
     Time(String),
+    /// Its place in the log can't be read.
+    #[error("sequence = {0:?}: must be a number")]
+    Sequence(String),
 }
 
 /// A message as it is on the wire.
@@ -98,13 +101,15 @@ impl Message {
         let time: Option<jiff::Timestamp> = wire.time.parse().ok();
         let millis = time.and_then(|time| u64::try_from(time.as_millisecond()).ok());
         let millis = millis.ok_or(MessageError::Time(wire.time))?;
+        let position = wire.sequence.parse().ok();
+        let position = position.ok_or(MessageError::Sequence(wire.sequence))?;
         Ok(Self {
             id: wire.id,
             source: wire.source,
             kind: wire.kind,
             key: wire.partitionkey,
             at: Timestamp::from_millis(millis),
-            position: Position::new(wire.sequence.parse().unwrap_or_default()),
+            position: Position::new(position),
             data: wire.data,
         })
     }
@@ -121,4 +126,34 @@ fn rfc3339(at: Timestamp) -> String {
     let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
     let time = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
     format!("{time:.3}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is not as a relay sends it is refused, by its field.
+    #[test]
+    fn a_field_that_can_not_be_is_named() {
+        let with = |specversion: &str, time: &str, sequence: &str| {
+            let text = serde_json::json!({
+                "specversion": specversion, "id": "a/1", "source": "/s", "type": "Placed", "subject": "a", "time": time,
+                "datacontenttype": "application/json", "partitionkey": "a", "sequence": sequence, "data": {},
+            });
+            Message::from_json(text.to_string().as_bytes())
+        };
+        let time = "2026-01-01T00:00:00Z";
+        let read = with("1.0", time, "00000000000000000007").expect("it is one");
+        assert_eq!(read.position, Position::new(7));
+        let read = Message::from_json(&read.to_json()).expect("it is one");
+        assert_eq!((read.position, &*read.id), (Position::new(7), "a/1"));
+        for (message, field) in [
+            (with("0.3", time, "7"), "specversion"),
+            (with("1.0", "yesterday", "7"), "time"),
+            (with("1.0", time, "x"), "sequence"),
+        ] {
+            let error = message.expect_err("it can't be").to_string();
+            assert!(error.starts_with(field), "{error}");
+        }
+    }
 }

@@ -73,7 +73,7 @@ const AT_ONCE: usize = 64;
 const MOST_AT_ONCE: usize = 1_000;
 
 impl Relay {
-    /// A relay of this name of the streams `{streams}/..` of this store; messages say that they come from `source`, as a URI.
+    /// A relay of this name, for operators `relay:{name}`, of the streams `{streams}/..` of this store; messages say that they come from `source`, as a URI.
     pub fn new(
         log: impl Into<Store>,
         name: impl Into<String>,
@@ -138,8 +138,10 @@ impl Relay {
         if self.source.is_empty() {
             return Err(Invalid::new("source", "\"\"", "must not be empty"));
         }
+        // No name has a `:`, so none of a read side is the same.
+        let id = format!("relay:{}", self.name);
         let sink = RelaySink {
-            checkpoint: Checkpoint::new(self.log.clone(), &self.name),
+            checkpoint: Checkpoint::new(self.log.clone(), &id),
             transport: Arc::new(transport),
             at_once: self.at_once,
             sent: HashSet::new(),
@@ -147,7 +149,7 @@ impl Relay {
         let source = self.source;
         let consumer = Consumer {
             log: self.log,
-            name: self.name,
+            name: id,
             prefix: format!("{}/", self.streams),
             decode: Box::new(move |recorded| match Message::new(&source, recorded) {
                 Some(message) => Decoded::Item(Arc::new(message)),

@@ -295,3 +295,23 @@ async fn a_node_that_was_replaced_puts_nothing_in() {
     }
     assert!(stopped >= 2, "{stopped}");
 }
+
+/// CQ-5: a relay and a read side of one name have nothing in common.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_and_a_read_side_may_have_one_name() {
+    let log = crate::world::memory();
+    let accounts = commands(&log);
+    let (out, mut received) = InProcess::new(10);
+    let relay = Relay::new(log.clone(), "sums", "account", "/accounts");
+    let relaying = relay.start(out).unwrap();
+    tokio::spawn(async move {
+        while let Some(message) = received.recv().await {
+            message.taken();
+        }
+    });
+    let sums = documents(&log, &log);
+    let done = accounts.execute("1", &Command::Deposit(5)).await.unwrap();
+    relaying.at_least(done.position, LONG).await.unwrap();
+    sums.at_least(done.position, LONG).await.unwrap();
+    assert_eq!(sums.get("1").await.unwrap(), Some(5));
+}

@@ -188,7 +188,7 @@ async fn what_the_other_side_refuses_is_set_aside() {
     relaying.at_least(last, LONG).await.unwrap();
     assert_eq!(world.taken("account/1"), ids("account/1", 1..=1));
     assert_eq!(world.taken("account/2"), ids("account/2", 1..=3));
-    let dead = Operator::new(log).dead("to-them").await.unwrap();
+    let dead = Operator::new(log).dead("relay:to-them").await.unwrap();
     let dead: Vec<_> = dead
         .iter()
         .map(|dead| (dead.version.get(), dead.error.as_deref()))
