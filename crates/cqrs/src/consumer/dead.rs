@@ -1,6 +1,6 @@
 //! Events that were set aside, and what a person says of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use backstay_store::{
     Batch, CommitError, Expected, Fence, Position, Put, Store, Unavailable, Version,
@@ -100,10 +100,10 @@ fn short(key: &str) -> String {
     hash::hex(&[key.as_bytes()])[..32].to_owned()
 }
 
-/// The keys of a consumer that have letters, with the position of the first and how many there are.
+/// The keys of a consumer that have letters, and where these are in the log.
 #[derive(Debug, Default)]
 pub(super) struct Dead {
-    keys: HashMap<String, (Position, u32)>,
+    keys: HashMap<String, BTreeSet<Position>>,
 }
 
 const PAGE: u32 = 1_000;
@@ -126,26 +126,28 @@ impl Dead {
         }
     }
 
+    /// What is there already stays once.
     pub(super) fn add(&mut self, key: &str, position: Position) {
-        let of_key = self.keys.entry(key.to_owned()).or_insert((position, 0));
-        of_key.0 = of_key.0.min(position);
-        of_key.1 += 1;
+        self.keys
+            .entry(key.to_owned())
+            .or_default()
+            .insert(position);
     }
 
     /// Whether an event has to wait for one that was set aside, or is one.
     pub(super) fn is_behind(&self, key: &str, position: Position) -> bool {
-        self.keys
-            .get(key)
-            .is_some_and(|(first, _)| *first <= position)
+        let first = self.keys.get(key).and_then(BTreeSet::first);
+        first.is_some_and(|first| *first <= position)
     }
 
     pub(super) fn count(&self) -> u32 {
-        self.keys.values().map(|(_, count)| count).sum()
+        let count: usize = self.keys.values().map(BTreeSet::len).sum();
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn taken(&mut self, key: &str) {
-        if let Some((_, count)) = self.keys.get_mut(key) {
-            *count = count.saturating_sub(1);
+    pub(super) fn taken(&mut self, key: &str, position: Position) {
+        if let Some(of_key) = self.keys.get_mut(key) {
+            of_key.remove(&position);
         }
     }
 

@@ -7,6 +7,7 @@ mod run;
 mod sink;
 mod term;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,6 +34,24 @@ pub(crate) struct Consumer<T> {
 }
 
 type Decode<T> = dyn Fn(&Recorded) -> Decoded<T> + Send + Sync;
+
+impl<T> Consumer<T> {
+    /// Upcasts, and what reads an event, are the user's code.
+    fn decoded(&self, recorded: &Recorded) -> Decoded<T> {
+        contained(|| (self.decode)(recorded))
+            .unwrap_or_else(|| Decoded::Unreadable(PANICKED.to_owned()))
+    }
+}
+
+/// What the user's code answers; none if it panics.
+pub(crate) fn contained<T>(call: impl FnOnce() -> T) -> Option<T> {
+    // A panic's value may panic when it is dropped.
+    catch_unwind(AssertUnwindSafe(call))
+        .map_err(std::mem::forget)
+        .ok()
+}
+
+pub(crate) const PANICKED: &str = "its code panicked";
 
 /// What an event of the log is to a consumer.
 pub(crate) enum Decoded<T> {

@@ -86,7 +86,8 @@ impl Gauge {
 
     pub(crate) fn tell(&self, happened: &Happened) {
         if let Some(listener) = &self.listener {
-            listener(happened);
+            // One that panics takes nothing else with it.
+            let _ = super::contained(|| listener(happened));
         }
     }
 

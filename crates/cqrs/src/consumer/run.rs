@@ -76,6 +76,8 @@ const FLUSH: Duration = Duration::from_millis(100);
 const TELL: Duration = Duration::from_secs(5);
 /// As many of a key's events are taken again before others have their turn.
 const SLICE: u32 = 100;
+/// So long the log may take to say that there is something else to do.
+const BETWEEN: Duration = Duration::from_millis(20);
 /// Between two looks when all is halted.
 const HALTED: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(100);
@@ -152,7 +154,11 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
         loop {
             let next = self.next(&mut tail, &mut watch).await;
             let done = match next {
-                Next::Events(events) => self.events(events).await,
+                // In turn: neither waits for the end of the other.
+                Next::Events(events) => match self.events(events).await {
+                    Ok(()) => self.slice().await,
+                    fenced => fenced,
+                },
                 Next::Orders(orders) => {
                     self.orders.extend(orders);
                     Ok(())
@@ -200,7 +206,7 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
                 Ok(events) => Next::Events(events),
                 Err(error) => Next::Stalled(error.to_string()),
             },
-            () = std::future::ready(()), if has_orders => Next::Slice,
+            () = sleep(BETWEEN), if has_orders => Next::Slice,
             () = sleep_until(flush_at), if self.seen > self.at => Next::Flush,
         }
     }
@@ -217,7 +223,7 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
                 continue;
             }
             let (position, key) = (recorded.position, &recorded.stream);
-            let decoded = (self.consumer.decode)(recorded);
+            let decoded = self.consumer.decoded(recorded);
             if matches!(decoded, Decoded::Pass) {
                 continue;
             }
@@ -271,7 +277,6 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
             if let Some(item) = items.first() {
                 let (key, position) = (item.place.stream.clone(), item.place.position);
                 self.tell_aside(&key, position, &error);
-                self.dead.add(&key, position);
                 let letter = Letter::new(&key, &item.place, Some(error));
                 self.set_aside(vec![letter]).await?;
                 parts.push((Vec::new(), to));
@@ -331,9 +336,9 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
 
     /// Puts letters into the log's store, which is where people see them.
     async fn set_aside(&mut self, letters: Vec<Letter>) -> Result<(), Fenced> {
-        for letter in letters.iter().filter(|letter| letter.error.is_none()) {
-            self.dead.add(&letter.key, Position::new(letter.position));
-        }
+        // Those that the store has: only of them a person can make room.
+        let mut stored = self.dead.count();
+        self.know(&letters);
         if letters.is_empty() || self.consumer.options.is_own {
             return Ok(());
         }
@@ -346,9 +351,8 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
         } = self.consumer;
         let mut attempt = 0;
         loop {
-            if self.dead.count() > options.dead_limit {
-                let dead = self.dead.count();
-                gauge.tell(&Happened::Halted { dead });
+            if stored > options.dead_limit {
+                gauge.tell(&Happened::Halted { dead: stored });
                 sleep(HALTED).await;
                 if let Ok(dead) = Dead::load(log, name).await {
                     self.dead = dead;
@@ -357,6 +361,8 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
                 if self.read_orders().await {
                     Box::pin(self.slice()).await?;
                 }
+                stored = self.dead.count();
+                self.know(&letters);
                 continue;
             }
             match dead::put(log, name, Some(self.fence), &letters).await {
@@ -371,6 +377,12 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
             }
         }
         Ok(())
+    }
+
+    fn know(&mut self, letters: &[Letter]) {
+        for letter in letters {
+            self.dead.add(&letter.key, Position::new(letter.position));
+        }
     }
 
     async fn read_orders(&mut self) -> bool {
@@ -438,6 +450,7 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
             let Ok(letter) = serde_json::from_slice::<Letter>(&entry.value) else {
                 continue;
             };
+            let position = Position::new(letter.position);
             let gone = Batch::new().delete(&entry.key, Expected::Any);
             if order.skip == Some(letter.position) {
                 let skipped = Skipped {
@@ -449,7 +462,7 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
                 let event = Event::new("skipped", text);
                 self.commit(gone.append(dead::audit(name), Append::new(event)))
                     .await?;
-                self.dead.taken(&order.key);
+                self.dead.taken(&order.key, position);
                 continue;
             }
             match self.take_again(&letter).await? {
@@ -468,7 +481,7 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
                 Err(SinkError::Fenced) => return Err(Fenced),
             }
             self.commit(gone).await?;
-            self.dead.taken(&order.key);
+            self.dead.taken(&order.key, position);
         }
         if is_all {
             let key = order.key.clone();
@@ -488,7 +501,7 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
             Err(error) => return Ok(Err(error.into())),
         };
         let place = Arc::new(Place::of(&recorded));
-        match (self.consumer.decode)(&recorded) {
+        match self.consumer.decoded(&recorded) {
             Decoded::Item(what) => {
                 let item = Item { place, what };
                 Ok(self.sink.take_again(item, self.fence).await)

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use tokio::sync::watch;
 use super::Message;
 use crate::Invalid;
 use crate::consumer::{
-    Consumer, Decoded, Gauge, Happened, Item, Listener, Options, Progress, Running, Sink, SinkError,
+    Consumer, Decoded, Gauge, Happened, Item, Listener, Options, PANICKED, Progress, Running, Sink,
+    SinkError,
 };
 use crate::name::check_name;
 use crate::projection::{Checkpoint, not_committed};
@@ -195,6 +197,15 @@ struct RelaySink {
     sent: HashSet<Position>,
 }
 
+/// One that panics has refused it.
+async fn send_contained(transport: &dyn Transport, message: &Message) -> Result<(), SendError> {
+    let send = AssertUnwindSafe(async { transport.send(message).await });
+    send.catch_unwind().await.unwrap_or_else(|panic| {
+        std::mem::forget(panic);
+        Err(SendError::Refused(PANICKED.into()))
+    })
+}
+
 impl RelaySink {
     /// Sends all that were not sent, each key's in order. What comes after one that was not sent is not sent either.
     async fn send(&mut self, items: &[Item<Arc<Message>>]) -> Result<(), SinkError> {
@@ -210,7 +221,7 @@ impl RelaySink {
             async move {
                 let mut sent = Vec::new();
                 for message in messages {
-                    if let Err(error) = transport.send(&message).await {
+                    if let Err(error) = send_contained(&*transport, &message).await {
                         return (sent, Err(error));
                     }
                     sent.push(message.position);
@@ -270,7 +281,7 @@ impl Sink<Arc<Message>> for RelaySink {
         _: &'s Fence,
     ) -> BoxFuture<'s, Result<(), SinkError>> {
         async move {
-            let sent = self.transport.send(&item.what).await;
+            let sent = send_contained(&*self.transport, &item.what).await;
             sent.map_err(|error| match error {
                 SendError::Refused(_) => SinkError::Refused(crate::projection::chain(&error)),
                 SendError::Unavailable(_) => {

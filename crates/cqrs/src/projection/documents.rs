@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use super::generation::id;
 use super::view::View;
 use super::{Checksum, Projection, Seen};
 use crate::Invalid;
-use crate::consumer::{Item, Running, Sink, SinkError, WaitError};
+use crate::consumer::{self, Item, PANICKED, Running, Sink, SinkError, WaitError};
 
 /// A read model of documents: values of a store, each under a key, made of the events.
 pub struct Documents<V> {
@@ -275,11 +274,7 @@ fn added(batch: Batch, changed: BTreeMap<String, Option<Vec<u8>>>) -> Batch {
 
 /// What the user's code answers, unless it panics.
 fn contained<T>(call: impl FnOnce() -> T) -> Result<T, SinkError> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
-        // Its value may panic when it is dropped.
-        std::mem::forget(panic);
-        SinkError::Refused("its code panicked".to_owned())
-    })
+    consumer::contained(call).ok_or_else(|| SinkError::Refused(PANICKED.to_owned()))
 }
 
 impl<E: Send + Sync + 'static> Sink<Arc<E>> for DocumentsSink<E> {

@@ -191,3 +191,52 @@ async fn what_is_set_aside_waits_for_a_person() {
         "{text}"
     );
 }
+
+/// CQ-5: what is behind a refused event stays behind it also when so many are set aside that nothing goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_behind_stays_behind_when_all_is_halted() {
+    let (log, (_folder, views)) = (memory(), file().await);
+    let accounts = commands(&log);
+    for cents in [666, 2, 3] {
+        accounts
+            .execute("7", &Command::Deposit(cents))
+            .await
+            .unwrap();
+    }
+    let told = Told::default();
+    let (table, listener) = (Deposits::default(), told.clone());
+    let mended = table.is_mended.clone();
+    let projection = Projection::new(log.clone(), "deposits", "account", events())
+        .attempts(1)
+        .dead_limit(1)
+        .on_event(move |happened| listener.lock().unwrap().push(happened.clone()));
+    let view = projection.tables(&views, table).unwrap();
+    until(&told, |happened| {
+        matches!(happened, Happened::SetAside { .. })
+    })
+    .await;
+    // More than there may be: what comes now has to wait.
+    while !told
+        .lock()
+        .unwrap()
+        .iter()
+        .any(|happened| matches!(happened, Happened::Halted { .. }))
+    {
+        let _ = accounts.execute("7", &Command::Deposit(4)).await.unwrap();
+        sleep(Duration::from_millis(200)).await;
+    }
+    mended.store(true, Ordering::Relaxed);
+    let operator = Operator::new(log);
+    let all = async {
+        while rows(&views, "7").len() < 4 {
+            // What could not be set aside is, once there is room.
+            let _ = operator
+                .replay("deposits", "account/7", "eva", "mended")
+                .await;
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(SOON, all).await.unwrap();
+    assert_eq!(rows(&views, "7")[..4], [666, 2, 3, 4]);
+    view.stop().await;
+}

@@ -315,3 +315,39 @@ async fn a_relay_and_a_read_side_may_have_one_name() {
     sums.at_least(done.position, LONG).await.unwrap();
     assert_eq!(sums.get("1").await.unwrap(), Some(5));
 }
+
+/// CQ-5: a transport, or a listener, that panics takes nothing with it but the message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transport_that_panics_has_refused() {
+    #[derive(Clone, Default)]
+    struct Panics(Arc<std::sync::Mutex<Vec<String>>>);
+    impl backstay_cqrs::Transport for Panics {
+        fn send<'t>(
+            &'t self,
+            message: &'t backstay_cqrs::Message,
+        ) -> futures_util::future::BoxFuture<'t, Result<(), backstay_cqrs::SendError>> {
+            assert!(!message.data.get().contains("666"), "as told");
+            self.0.lock().unwrap().push(message.id.clone());
+            std::future::ready(Ok(())).boxed()
+        }
+    }
+    let log = crate::world::memory();
+    let accounts = commands(&log);
+    let mut last = Position::START;
+    for (id, cents) in [("1", 666), ("1", 1), ("2", 1)] {
+        let done = accounts
+            .execute(id, &Command::Deposit(cents))
+            .await
+            .unwrap();
+        last = done.position;
+    }
+    let sent = Panics::default();
+    let relay = Relay::new(log.clone(), "to-them", "account", "/accounts").attempts(1);
+    let relay = relay.on_event(|_| panic!("as told"));
+    let relaying = relay.start(sent.clone()).unwrap();
+    relaying.at_least(last, LONG).await.unwrap();
+    assert_eq!(*sent.0.lock().unwrap(), ["account/2/1"]);
+    let dead = Operator::new(log).dead("relay:to-them").await.unwrap();
+    let errors: Vec<_> = dead.iter().map(|dead| dead.error.as_deref()).collect();
+    assert_eq!(errors, [Some("it was refused: its code panicked"), None]);
+}
