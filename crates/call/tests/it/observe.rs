@@ -144,7 +144,10 @@ async fn a_budget_that_observes() {
 #[tokio::test(start_paused = true)]
 async fn a_shared_budget_that_one_observes() {
     let recorder = Recorder::default();
-    let budget = Budget::new(BudgetOptions::default().ratio(0.0).reserve_per_s(1)).unwrap();
+    let budget = Budget::new(BudgetOptions::default().ratio(0.1).reserve_per_s(0)).unwrap();
+    // With the call itself ten, which earn one retry. A reserve is given anew each second, and the pause may
+    // lead into the next.
+    (0..9).for_each(|_| budget.count_call());
     let pipeline = observing(Policy::Budget, &recorder)
         .shared_budget(&budget)
         .build()
