@@ -7,13 +7,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use backstay_store::{Event, Recorded};
+use backstay_store::{Event, Recorded, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::Invalid;
+use crate::{Invalid, Message};
 
 /// How the events of an enum are written and read. Cheap to clone.
 ///
@@ -76,7 +76,7 @@ pub enum EventError {
         /// The stream.
         stream: String,
         /// Its place in the stream.
-        version: backstay_store::Version,
+        version: Version,
         /// What is wrong.
         #[source]
         source: serde_json::Error,
@@ -91,7 +91,7 @@ pub enum EventError {
         /// The stream.
         stream: String,
         /// Its place in the stream.
-        version: backstay_store::Version,
+        version: Version,
         /// What the upcast said.
         #[source]
         source: UpcastError,
@@ -188,7 +188,26 @@ impl<E: Serialize + DeserializeOwned> Events<E> {
 
     /// The event that the store has.
     pub fn read(&self, recorded: &Recorded) -> Result<Read<E>, EventError> {
-        let (kind, version) = split(&recorded.kind);
+        self.read_stored(&Stored {
+            kind: &recorded.kind,
+            data: &recorded.data,
+            stream: &recorded.stream,
+            version: recorded.version,
+        })
+    }
+
+    /// The event that a relay has sent: another service's, whose old messages are read as new ones too.
+    pub fn read_message(&self, message: &Message) -> Result<Read<E>, EventError> {
+        self.read_stored(&Stored {
+            kind: &message.kind,
+            data: message.data.get().as_bytes(),
+            stream: &message.key,
+            version: message.version(),
+        })
+    }
+
+    fn read_stored(&self, stored: &Stored<'_>) -> Result<Read<E>, EventError> {
+        let (kind, version) = split(stored.kind);
         let current = self.version(kind);
         if !self.shared.kinds.contains(&kind) || version > current {
             return Ok(Read::Unknown);
@@ -196,23 +215,23 @@ impl<E: Serialize + DeserializeOwned> Events<E> {
         let read = if version == current {
             let name = serde_json::to_string(kind);
             name.and_then(|name| {
-                let mut text = Vec::with_capacity(name.len() + recorded.data.len() + 3);
+                let mut text = Vec::with_capacity(name.len() + stored.data.len() + 3);
                 text.push(b'{');
                 text.extend_from_slice(name.as_bytes());
                 text.push(b':');
-                text.extend_from_slice(&recorded.data);
+                text.extend_from_slice(stored.data);
                 text.push(b'}');
                 serde_json::from_slice(&text)
             })
         } else {
-            let mut data: Value = serde_json::from_slice(&recorded.data)
-                .map_err(|source| broken(recorded, source))?;
+            let data = serde_json::from_slice(stored.data);
+            let mut data: Value = data.map_err(|source| stored.broken(source))?;
             let upcasts = self.shared.upcasts.get(kind).map_or(&[][..], Vec::as_slice);
             for upcast in &upcasts[version as usize - 1..] {
                 data = upcast(data).map_err(|source| EventError::Upcast {
-                    kind: recorded.kind.clone(),
-                    stream: recorded.stream.clone(),
-                    version: recorded.version,
+                    kind: stored.kind.to_owned(),
+                    stream: stored.stream.to_owned(),
+                    version: stored.version,
                     source,
                 })?;
             }
@@ -221,7 +240,7 @@ impl<E: Serialize + DeserializeOwned> Events<E> {
             ))
         };
         read.map(Read::Known)
-            .map_err(|source| broken(recorded, source))
+            .map_err(|source| stored.broken(source))
     }
 
     fn version(&self, kind: &str) -> u32 {
@@ -230,12 +249,22 @@ impl<E: Serialize + DeserializeOwned> Events<E> {
     }
 }
 
-fn broken(recorded: &Recorded, source: serde_json::Error) -> EventError {
-    EventError::Data {
-        kind: recorded.kind.clone(),
-        stream: recorded.stream.clone(),
-        version: recorded.version,
-        source,
+/// An event as it is kept, and where it is.
+struct Stored<'e> {
+    kind: &'e str,
+    data: &'e [u8],
+    stream: &'e str,
+    version: Version,
+}
+
+impl Stored<'_> {
+    fn broken(&self, source: serde_json::Error) -> EventError {
+        EventError::Data {
+            kind: self.kind.to_owned(),
+            stream: self.stream.to_owned(),
+            version: self.version,
+            source,
+        }
     }
 }
 

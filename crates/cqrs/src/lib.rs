@@ -8,6 +8,8 @@ mod hash;
 #[cfg(feature = "http")]
 pub mod http;
 mod message;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod name;
 mod operator;
 mod projection;

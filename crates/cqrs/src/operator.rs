@@ -7,7 +7,7 @@ use backstay_store::{Batch, CommitError, Put, Recorded, Store, Timestamp, Unavai
 
 use crate::Invalid;
 use crate::consumer::dead::{self, Letter, Order};
-use crate::consumer::{ALL, Place, Said};
+use crate::consumer::{ALL, Place, Said, lag};
 use crate::projection::{Checksum, mark};
 
 /// Sees the consumers of a log, by the log's store alone. Cheap to clone.
@@ -98,7 +98,7 @@ impl Operator {
             let name = entry.key[ALL.len()..].to_owned();
             let position = backstay_store::Position::new(said.position);
             all.push(Listed {
-                lag: self.lag(position, &said.streams).await?,
+                lag: lag::of(&self.log, position, &said.streams).await?,
                 dead: self.log.list(&dead::letters(&name), "", PAGE).await?.len(),
                 name,
                 streams: said.streams,
@@ -107,27 +107,6 @@ impl Operator {
             });
         }
         Ok(all)
-    }
-
-    /// How old the oldest event of these streams after a position is.
-    async fn lag(
-        &self,
-        after: backstay_store::Position,
-        streams: &str,
-    ) -> Result<Option<Duration>, Unavailable> {
-        let mut after = after;
-        loop {
-            let page = self.log.read_all(after, PAGE).await?;
-            if let Some(oldest) = page.iter().find(|event| event.stream.starts_with(streams)) {
-                let now = crate::consumer::now().as_millis();
-                let age = now.saturating_sub(oldest.at.as_millis());
-                return Ok(Some(Duration::from_millis(age)));
-            }
-            let Some(last) = page.last() else {
-                return Ok(None);
-            };
-            after = last.position;
-        }
     }
 
     /// What a consumer has set aside, each key's together and in order; the first 10,000.

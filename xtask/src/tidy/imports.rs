@@ -28,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("keyring", APP),
     ("backstay-bench", APP),
     ("compile-fail", APP),
+    ("test-servers", &[]),
     ("xtask", &[]),
 ];
 

@@ -1,12 +1,9 @@
 //! The same on a server.
 
-use std::env;
-
 use backstay_saga::Settled;
 use backstay_store::postgres::PostgresOptions;
 use backstay_store::postgres::tokio_postgres::{NoTls, connect};
 use tokio::task::spawn_blocking;
-use uuid::Uuid;
 
 use crate::run::{Ran, backstay};
 use crate::sagas::{Charge, Order, engine_on, order};
@@ -15,13 +12,10 @@ use crate::sagas::{Charge, Order, engine_on, order};
 /// schema that is not there is told, and not made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_is_operated() {
-    if env::var_os("BACKSTAY_WITHOUT_POSTGRES").is_some() {
-        eprintln!("skipped: postgres::a_server_is_operated needs Postgres");
+    let Some(url) = test_servers::postgres() else {
         return;
-    }
-    let url = env::var("BACKSTAY_POSTGRES_URL");
-    let url = url.expect("no Postgres to test with: run `cargo xtask test`");
-    let schema = format!("t_{}", Uuid::now_v7().simple());
+    };
+    let schema = test_servers::own_name();
     let options = PostgresOptions::new().pool(4).schema(&schema);
     let store = options.connect(&url).await.unwrap();
 

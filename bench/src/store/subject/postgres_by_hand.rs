@@ -143,12 +143,9 @@ mod tests {
     /// What is written by hand is what the store would have written: it reads it.
     #[test]
     fn the_store_reads_what_is_written_by_hand() {
-        if std::env::var_os("BACKSTAY_WITHOUT_POSTGRES").is_some() {
-            eprintln!("skipped: it needs Postgres");
+        let Some(url) = test_servers::postgres() else {
             return;
-        }
-        let url = std::env::var("BACKSTAY_POSTGRES_URL");
-        let url = url.expect("no Postgres to test with: run `cargo xtask test`");
+        };
         runtime().unwrap().block_on(async {
             let tables = Tables::new(&url).await.unwrap();
             let hand = Hand::new(&url, &tables.schema).await.unwrap();

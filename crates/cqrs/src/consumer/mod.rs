@@ -1,7 +1,9 @@
 //! Follows the log under a claim, in order, and gives what it brings to a sink.
 
 pub(crate) mod dead;
+pub(crate) mod lag;
 mod options;
+mod orders;
 mod progress;
 mod run;
 mod sink;

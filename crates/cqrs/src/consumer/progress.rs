@@ -41,6 +41,8 @@ pub enum Happened {
         /// The key.
         key: String,
     },
+    /// How far it is, told every 5 s where it is fed.
+    At(Progress),
 }
 
 /// How far a consumer is.
@@ -49,7 +51,7 @@ pub enum Happened {
 pub struct Progress {
     /// All up to here is taken.
     pub position: Position,
-    /// How old the newest event was when it was taken, by this machine's clock. Zero before the first.
+    /// How old the oldest event was that it had not taken, by this machine's clock; zero if it had taken all. Looked at every 5 s.
     pub lag: Duration,
     /// As many events are set aside.
     pub dead: u32,
@@ -57,14 +59,16 @@ pub struct Progress {
     pub is_here: bool,
 }
 
-pub(crate) type Listener = Arc<dyn Fn(&Happened) + Send + Sync>;
+/// Is told the name of a consumer, and what happens to it.
+pub(crate) type Listener = Arc<dyn Fn(&str, &Happened) + Send + Sync>;
 
 /// What is told of a consumer.
 #[derive(Clone)]
 pub(crate) struct Gauge {
+    name: String,
     pub(crate) position: watch::Sender<Position>,
     pub(crate) progress: watch::Sender<Progress>,
-    pub(crate) listener: Option<Listener>,
+    listener: Option<Listener>,
 }
 
 impl fmt::Debug for Gauge {
@@ -76,8 +80,9 @@ impl fmt::Debug for Gauge {
 }
 
 impl Gauge {
-    pub(crate) fn new(listener: Option<Listener>) -> Self {
+    pub(crate) fn new(name: &str, listener: Option<Listener>) -> Self {
         Self {
+            name: name.to_owned(),
             position: watch::Sender::new(Position::START),
             progress: watch::Sender::new(Progress::default()),
             listener,
@@ -87,19 +92,24 @@ impl Gauge {
     pub(crate) fn tell(&self, happened: &Happened) {
         if let Some(listener) = &self.listener {
             // One that panics takes nothing else with it.
-            let _ = super::contained(|| listener(happened));
+            let _ = super::contained(|| listener(&self.name, happened));
         }
     }
 
     /// Never goes back as long as a node feeds it.
-    pub(crate) fn at(&self, position: Position, lag: Option<Duration>, dead: u32) {
+    pub(crate) fn at(&self, position: Position, dead: u32) {
         self.progress.send_modify(|progress| {
             progress.position = position;
-            progress.lag = lag.unwrap_or(progress.lag);
             progress.dead = dead;
             progress.is_here = true;
         });
         self.position.send_replace(position);
+    }
+
+    pub(crate) fn lag(&self, lag: Duration) {
+        self.progress.send_modify(|progress| progress.lag = lag);
+        let progress = *self.progress.borrow();
+        self.tell(&Happened::At(progress));
     }
 
     pub(crate) fn lost(&self) {

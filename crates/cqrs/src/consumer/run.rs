@@ -2,19 +2,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backstay_store::{
-    Append, Batch, CommitError, Event, Expected, Fence, Position, Put, Recorded, Tail, Watch,
-    WatchError,
-};
+use backstay_store::{Batch, CommitError, Fence, Position, Put, Recorded, Tail, Watch, WatchError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::dead::{self, Dead, Letter, Order, Skipped};
+use super::dead::{self, Dead, Letter, Order};
 use super::options::Options;
 use super::progress::{ALL, Happened, Said};
 use super::sink::{Sink, SinkError};
 use super::term::Term;
-use super::{Consumer, Decoded, Item, Place, now};
+use super::{Consumer, Decoded, Item, Place, lag, now};
 
 /// Feeds the sink whenever this node has the claim, until it is stopped.
 pub(super) async fn run<T: Clone + Send + Sync + 'static>(
@@ -54,19 +51,19 @@ pub(super) async fn run<T: Clone + Send + Sync + 'static>(
 }
 
 /// Somebody else has taken over.
-struct Fenced;
+pub(super) struct Fenced;
 
 /// What is known while one node feeds a sink.
-struct Feed<'c, T, S> {
-    consumer: &'c Consumer<T>,
-    sink: &'c mut S,
-    fence: &'c Fence,
-    dead: Dead,
+pub(super) struct Feed<'c, T, S> {
+    pub(super) consumer: &'c Consumer<T>,
+    pub(super) sink: &'c mut S,
+    pub(super) fence: &'c Fence,
+    pub(super) dead: Dead,
     /// The sink's checkpoint.
     at: Position,
     /// As far all was looked at.
-    seen: Position,
-    orders: VecDeque<Order>,
+    pub(super) seen: Position,
+    pub(super) orders: VecDeque<Order>,
     told_at: Option<Instant>,
 }
 
@@ -74,13 +71,10 @@ struct Feed<'c, T, S> {
 const FLUSH: Duration = Duration::from_millis(100);
 /// How far it is, is said in the log's store so often.
 const TELL: Duration = Duration::from_secs(5);
-/// As many of a key's events are taken again before others have their turn.
-const SLICE: u32 = 100;
 /// So long the log may take to say that there is something else to do.
 const BETWEEN: Duration = Duration::from_millis(20);
 /// Between two looks when all is halted.
 const HALTED: Duration = Duration::from_secs(1);
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// Ends when somebody else has taken over.
 async fn feed<T: Clone + Send + Sync + 'static, S: Sink<T>>(
@@ -89,7 +83,10 @@ async fn feed<T: Clone + Send + Sync + 'static, S: Sink<T>>(
     fence: &Fence,
 ) -> Fenced {
     match begin(consumer, sink, fence).await {
-        Ok(mut feed) => feed.go_on().await,
+        Ok(mut feed) => tokio::select! {
+            fenced = feed.go_on() => fenced,
+            never = lag::tell(consumer) => match never {},
+        },
         Err(fenced) => fenced,
     }
 }
@@ -113,7 +110,7 @@ async fn begin<'c, T: Clone + Send + Sync + 'static, S: Sink<T>>(
         consumer.gauge.tell(&Happened::Stalled { error });
         sleep(Options::rest(attempt)).await;
     };
-    consumer.gauge.at(at, None, dead.count());
+    consumer.gauge.at(at, dead.count());
     consumer.gauge.tell(&Happened::Began { at });
     Ok(Feed {
         consumer,
@@ -216,7 +213,7 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
         let Some(last) = page.last() else {
             return Ok(());
         };
-        let (to, newest) = (last.position, last.at);
+        let to = last.position;
         let (mut items, mut letters) = (Vec::new(), Vec::new());
         for recorded in &page {
             if !recorded.stream.starts_with(&self.consumer.prefix) {
@@ -248,9 +245,7 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
         } else {
             self.take(items, to).await?;
         }
-        let lag = Duration::from_millis(now().as_millis().saturating_sub(newest.as_millis()));
-        let gauge = &self.consumer.gauge;
-        gauge.at(self.seen, Some(lag), self.dead.count());
+        self.consumer.gauge.at(self.seen, self.dead.count());
         Ok(())
     }
 
@@ -385,17 +380,6 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
         }
     }
 
-    async fn read_orders(&mut self) -> bool {
-        let orders = dead::orders(&self.consumer.name);
-        if let Ok(page) = self.consumer.log.list(&orders, "", SLICE).await {
-            let read = page
-                .iter()
-                .filter_map(|entry| serde_json::from_slice(&entry.value).ok());
-            self.orders = read.collect();
-        }
-        !self.orders.is_empty()
-    }
-
     fn tell_aside(&self, key: &str, position: Position, error: &str) {
         self.consumer.gauge.tell(&Happened::SetAside {
             key: key.to_owned(),
@@ -404,115 +388,8 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
         });
     }
 
-    /// Takes again some of what was set aside of the first key that somebody has said it of.
-    async fn slice(&mut self) -> Result<(), Fenced> {
-        let Some(order) = self.orders.pop_front() else {
-            return Ok(());
-        };
-        match self.obey(&order).await? {
-            Ok(true) => self.dead.over(&order.key),
-            // There is more of it.
-            Ok(false) => {
-                self.orders.push_back(order);
-                return Ok(());
-            }
-            Err(Obeyed::Refused) => {}
-            Err(Obeyed::Unavailable(error)) => {
-                self.consumer.gauge.tell(&Happened::Stalled { error });
-                self.orders.push_back(order);
-                sleep(AGAIN).await;
-                // It may have taken what its answer was lost of.
-                return match self.sink.open(self.fence).await {
-                    Err(SinkError::Fenced) => Err(Fenced),
-                    _ => Ok(()),
-                };
-            }
-        }
-        let over = Batch::new().delete(dead::order(&self.consumer.name, &order.key), Expected::Any);
-        self.commit(over).await?;
-        let gauge = &self.consumer.gauge;
-        gauge.at(self.seen, None, self.dead.count());
-        Ok(())
-    }
-
-    /// Whether nothing of the key is set aside any more.
-    async fn obey(&mut self, order: &Order) -> Result<Result<bool, Obeyed>, Fenced> {
-        let Consumer { log, name, .. } = self.consumer;
-        let page = match log
-            .list(&dead::letters_of(name, &order.key), "", SLICE)
-            .await
-        {
-            Ok(page) => page,
-            Err(error) => return Ok(Err(error.into())),
-        };
-        let is_all = page.len() < SLICE as usize;
-        for entry in page {
-            let Ok(letter) = serde_json::from_slice::<Letter>(&entry.value) else {
-                continue;
-            };
-            let position = Position::new(letter.position);
-            let gone = Batch::new().delete(&entry.key, Expected::Any);
-            if order.skip == Some(letter.position) {
-                let skipped = Skipped {
-                    letter,
-                    who: order.who.clone(),
-                    why: order.why.clone(),
-                };
-                let text = serde_json::to_vec(&skipped).unwrap_or_default();
-                let event = Event::new("skipped", text);
-                self.commit(gone.append(dead::audit(name), Append::new(event)))
-                    .await?;
-                self.dead.taken(&order.key, position);
-                continue;
-            }
-            match self.take_again(&letter).await? {
-                Ok(()) => {}
-                Err(SinkError::Refused(error)) => {
-                    let letter = Letter {
-                        error: Some(error),
-                        ..letter
-                    };
-                    let bytes = serde_json::to_vec(&letter).unwrap_or_default();
-                    self.commit(Batch::new().put(&entry.key, Put::new(bytes)))
-                        .await?;
-                    return Ok(Err(Obeyed::Refused));
-                }
-                Err(SinkError::Unavailable(error)) => return Ok(Err(Obeyed::Unavailable(error))),
-                Err(SinkError::Fenced) => return Err(Fenced),
-            }
-            self.commit(gone).await?;
-            self.dead.taken(&order.key, position);
-        }
-        if is_all {
-            let key = order.key.clone();
-            self.consumer.gauge.tell(&Happened::Recovered { key });
-        }
-        Ok(Ok(is_all))
-    }
-
-    async fn take_again(&mut self, letter: &Letter) -> Result<Result<(), SinkError>, Fenced> {
-        let found = dead::event(&self.consumer.log, letter).await;
-        let recorded = match found {
-            Ok(Some(recorded)) => recorded,
-            Ok(None) => {
-                let error = "the log does not have the event".to_owned();
-                return Ok(Err(SinkError::Refused(error)));
-            }
-            Err(error) => return Ok(Err(error.into())),
-        };
-        let place = Arc::new(Place::of(&recorded));
-        match self.consumer.decoded(&recorded) {
-            Decoded::Item(what) => {
-                let item = Item { place, what };
-                Ok(self.sink.take_again(item, self.fence).await)
-            }
-            Decoded::Pass => Ok(Ok(())),
-            Decoded::Unreadable(error) => Ok(Err(SinkError::Refused(error))),
-        }
-    }
-
     /// Commits to the log's store until it has said yes.
-    async fn commit(&self, batch: Batch) -> Result<(), Fenced> {
+    pub(super) async fn commit(&self, batch: Batch) -> Result<(), Fenced> {
         let batch = batch.fenced(self.fence.clone());
         let mut attempt = 0;
         loop {
@@ -550,17 +427,5 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
             .log
             .commit(batch.fenced(self.fence.clone()))
             .await;
-    }
-}
-
-/// Why an order has not led to the end of a key's letters.
-enum Obeyed {
-    Refused,
-    Unavailable(String),
-}
-
-impl From<backstay_store::Unavailable> for Obeyed {
-    fn from(error: backstay_store::Unavailable) -> Self {
-        Self::Unavailable(error.to_string())
     }
 }

@@ -116,6 +116,36 @@ fn old_events_are_read_as_new_ones() {
     );
 }
 
+/// CQ-6: a receiver reads messages as the log is read: old ones as new ones, later ones as unknown.
+#[test]
+fn old_messages_are_read_as_new_ones() {
+    let events = Events::<Account>::new().and_then(|events| {
+        events.upcast("Deposited", 1, |data| {
+            let euros = data["amount"].as_u64().ok_or("it has no amount")?;
+            Ok(json!({ "cents": euros * 100 }))
+        })
+    });
+    let events = events.expect("a kind of the enum");
+    let sent = |kind, data| {
+        let message = Message::new("/accounts", &raw(kind, data)).expect("it is JSON");
+        Message::from_json(&message.to_json()).expect("it is one")
+    };
+    for (kind, data, cents) in [
+        ("Deposited", r#"{"amount":3}"#, 300),
+        ("Deposited.v2", r#"{"cents":3}"#, 3),
+    ] {
+        let read = events.read_message(&sent(kind, data)).expect("it is read");
+        assert_eq!(read, Read::Known(Account::Deposited { cents }));
+    }
+    let read = events.read_message(&sent("Deposited.v3", "{}"));
+    assert_eq!(read.expect("it is kept"), Read::Unknown);
+    let broken = events.read_message(&sent("Opened", "{}"));
+    assert_eq!(
+        broken.expect_err("no owner").to_string(),
+        r#"event "Opened" of stream "account/7", version 1"#
+    );
+}
+
 /// What can't be written and read so is refused at the start, by name.
 #[test]
 fn what_is_no_enum_is_refused() {

@@ -1,4 +1,4 @@
-use backstay_store::{Position, Recorded, Timestamp};
+use backstay_store::{Position, Recorded, Timestamp, Version};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -114,7 +114,16 @@ impl Message {
         })
     }
 
-    /// The event, as a value.
+    /// The event's place in its stream; the start where the id does not end with it.
+    pub(crate) fn version(&self) -> Version {
+        let number = self
+            .id
+            .rsplit_once('/')
+            .and_then(|(_, number)| number.parse().ok());
+        number.map_or(Version::START, Version::new)
+    }
+
+    /// The event, as a value. [`Events::read_message`](crate::Events::read_message) reads all kinds, and old versions of them.
     pub fn read<'m, T: Deserialize<'m>>(&'m self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.data.get())
     }

@@ -121,9 +121,9 @@ impl Relay {
         self
     }
 
-    /// Is told what happens.
+    /// Is told what happens, and to which consumer: `relay:{name}`.
     #[must_use]
-    pub fn on_event(mut self, listener: impl Fn(&Happened) + Send + Sync + 'static) -> Self {
+    pub fn on_event(mut self, listener: impl Fn(&str, &Happened) + Send + Sync + 'static) -> Self {
         self.listener = Some(Arc::new(listener));
         self
     }
@@ -151,6 +151,7 @@ impl Relay {
         let source = self.source;
         let consumer = Consumer {
             log: self.log,
+            gauge: Gauge::new(&id, self.listener),
             name: id,
             prefix: format!("{}/", self.streams),
             decode: Box::new(move |recorded| match Message::new(&source, recorded) {
@@ -158,7 +159,6 @@ impl Relay {
                 None => Decoded::Unreadable("its data is not JSON".to_owned()),
             }),
             options: self.options,
-            gauge: Gauge::new(self.listener),
         };
         Ok(Relaying {
             progress: consumer.gauge.progress.subscribe(),

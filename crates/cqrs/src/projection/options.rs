@@ -82,9 +82,9 @@ impl<E: Serialize + DeserializeOwned + Send + Sync + 'static> Projection<E> {
         self
     }
 
-    /// Is told what happens.
+    /// Is told what happens, and to which consumer: this name, or `{name}~{generation}` where one is built beside.
     #[must_use]
-    pub fn on_event(mut self, listener: impl Fn(&Happened) + Send + Sync + 'static) -> Self {
+    pub fn on_event(mut self, listener: impl Fn(&str, &Happened) + Send + Sync + 'static) -> Self {
         self.listener = Some(Arc::new(listener));
         self
     }
@@ -111,7 +111,7 @@ impl<E: Serialize + DeserializeOwned + Send + Sync + 'static> Projection<E> {
                 Err(error) => Decoded::Unreadable(chain(&error)),
             }),
             options: self.options.clone(),
-            gauge: Gauge::new(self.listener.clone()),
+            gauge: Gauge::new(id, self.listener.clone()),
         }
     }
 }

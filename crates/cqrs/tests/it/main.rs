@@ -8,6 +8,7 @@ mod documents;
 #[cfg(feature = "http")]
 mod http;
 mod memory;
+mod metrics;
 mod nats;
 mod postgres;
 mod set_aside;

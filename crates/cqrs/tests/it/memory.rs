@@ -77,7 +77,7 @@ async fn one_bad_thing_stands_alone() {
         let (listener, is_broken) = (told.clone(), Arc::new(AtomicBool::new(false)));
         let broken = is_broken.clone();
         let balances: Memory<Balances> = Projection::new(store, "balances", "account", events())
-            .on_event(move |happened| listener.lock().unwrap().push(happened.clone()))
+            .on_event(move |_, happened| listener.lock().unwrap().push(happened.clone()))
             .memory(move |balances, seen| {
                 if *seen.event() == (Event::Deposited { cents: 666 }) {
                     assert!(!panics || broken.load(Ordering::Relaxed), "as told");

@@ -2,29 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::env::{var, var_os};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use backstay_cqrs::{Commands, Memory, Projection, Seen, Table};
+use backstay_cqrs::{Commands, ExecuteError, Memory, Operator, Projection, Seen, Table};
 use backstay_store::postgres::tokio_postgres::{Error as Failed, NoTls, connect};
-use backstay_store::{Batch, Event as Stored, PostgresOptions, PostgresStore, Transactional};
+use backstay_store::{
+    Batch, Event as Stored, Position, PostgresOptions, PostgresStore, Transactional,
+};
 use futures_util::future::{BoxFuture, FutureExt, join_all};
+use test_servers::OwnServer;
 use tokio::time::{sleep, timeout};
 
 use crate::world::{Accounts, Command, Event, events};
 
-/// None, and a line that says so, where the tests were told to do without Postgres.
 fn server() -> Option<(String, String)> {
-    if var_os("BACKSTAY_WITHOUT_POSTGRES").is_some() {
-        let thread = std::thread::current();
-        eprintln!("skipped: {:?} needs Postgres", thread.name());
-        return None;
-    }
-    let url = var("BACKSTAY_POSTGRES_URL");
-    let url = url.expect("no Postgres to test with: run `cargo xtask test`");
-    let schema = format!("t_{}", uuid::Uuid::now_v7().simple());
-    Some((url, schema))
+    Some((test_servers::postgres()?, test_servers::own_name()))
 }
 
 async fn store(url: &str, schema: &str) -> PostgresStore {
@@ -101,7 +95,7 @@ async fn rows_follow_on_a_server() {
     let writers = (0..8_u64).map(|writer| {
         let accounts = accounts.clone();
         async move {
-            let mut last = backstay_store::Position::START;
+            let mut last = Position::START;
             for number in 0..20 {
                 let id = ((writer + number) % 5).to_string();
                 let done = accounts.execute(&id, &Command::Deposit(1)).await.unwrap();
@@ -166,7 +160,7 @@ async fn delayed_commits_are_not_missed() {
     });
     join_all(writers).await;
     let last = store.head().await.unwrap();
-    let events = store.read_all(backstay_store::Position::START, 1_000).await;
+    let events = store.read_all(Position::START, 1_000).await;
     let last = events.unwrap().last().unwrap().position.min(last);
     count.at_least(last, SOON).await.unwrap();
     let counts = count.read(|count| count.values().copied().collect::<Vec<_>>());
@@ -192,4 +186,66 @@ async fn delayed_commits_are_not_missed() {
     begun.commit().await.unwrap();
     let second = read(*first.last().unwrap()).await;
     assert_eq!((&*first, &*second), (&[2][..], &[][..]));
+}
+
+/// CQ-2: a server is killed under command, log and read side, again and again. When it is back each command has happened once,
+/// and the rows are what the log says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_follow_over_the_servers_deaths() {
+    let Some(server) = OwnServer::postgres() else {
+        return;
+    };
+    let mut server = server.start().await;
+    let store = PostgresStore::connect(&server.url).await.unwrap();
+    let accounts = Commands::builder(store.clone(), "account", Accounts, events());
+    let accounts = accounts.attempts(100).build().unwrap();
+    let projection = Projection::new(store.clone(), "balances", "account", events());
+    let rows = Balances("backstay".to_owned());
+    let live = projection.ttl(Duration::from_secs(1)).tables(&store, rows);
+    let live = live.unwrap();
+    let written = Arc::new(AtomicU64::new(0));
+    let writers = (0..4_u64).map(|writer| {
+        let (accounts, written) = (accounts.clone(), written.clone());
+        tokio::spawn(async move {
+            let mut last = Position::START;
+            for number in 0..40 {
+                let (id, key) = (writer.to_string(), format!("{writer}-{number}"));
+                // It may have happened although nobody heard of it.
+                let done = loop {
+                    match accounts.execute_once(&id, &key, &Command::Deposit(1)).await {
+                        Ok(done) => break done,
+                        Err(ExecuteError::Unavailable(_)) => sleep(Duration::from_millis(20)).await,
+                        Err(error) => panic!("{error:?}"),
+                    }
+                };
+                last = last.max(done.position);
+                written.fetch_add(1, Ordering::Relaxed);
+            }
+            last
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    for after in [30, 60, 90] {
+        while written.load(Ordering::Relaxed) < after {
+            sleep(Duration::from_millis(5)).await;
+        }
+        server.kill();
+        server = server.start().await;
+    }
+    let mut last = Position::START;
+    for writer in writers {
+        last = last.max(writer.await.unwrap());
+    }
+    live.at_least(last, SOON).await.unwrap();
+    let (client, connection) = connect(&server.url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let sql = "SELECT cents FROM backstay.balances_1 ORDER BY id";
+    let cents = client.query(sql, &[]).await.unwrap();
+    let cents: Vec<i64> = cents.iter().map(|row| row.get(0)).collect();
+    assert_eq!(cents, [40; 4]);
+    let shown = live.checksum().await.unwrap();
+    let log = Operator::new(store.clone());
+    let told = log.checksum("balances", "account", shown.position).await;
+    assert_eq!(told.unwrap(), shown);
+    live.stop().await;
 }

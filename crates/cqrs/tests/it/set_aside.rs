@@ -61,7 +61,7 @@ fn deposits(log: &Store, views: &SqliteStore, table: Deposits, told: &Told) -> T
     let projection = Projection::new(log.clone(), "deposits", "account", events())
         .ttl(Duration::from_millis(600))
         .attempts(2)
-        .on_event(move |happened| told.lock().unwrap().push(happened.clone()));
+        .on_event(move |_, happened| told.lock().unwrap().push(happened.clone()));
     projection.tables(views, table).unwrap()
 }
 
@@ -209,7 +209,7 @@ async fn what_is_behind_stays_behind_when_all_is_halted() {
     let projection = Projection::new(log.clone(), "deposits", "account", events())
         .attempts(1)
         .dead_limit(1)
-        .on_event(move |happened| listener.lock().unwrap().push(happened.clone()));
+        .on_event(move |_, happened| listener.lock().unwrap().push(happened.clone()));
     let view = projection.tables(&views, table).unwrap();
     until(&told, |happened| {
         matches!(happened, Happened::SetAside { .. })

@@ -343,7 +343,7 @@ async fn a_transport_that_panics_has_refused() {
     }
     let sent = Panics::default();
     let relay = Relay::new(log.clone(), "to-them", "account", "/accounts").attempts(1);
-    let relay = relay.on_event(|_| panic!("as told"));
+    let relay = relay.on_event(|_, _| panic!("as told"));
     let relaying = relay.start(sent.clone()).unwrap();
     relaying.at_least(last, LONG).await.unwrap();
     assert_eq!(*sent.0.lock().unwrap(), ["account/2/1"]);

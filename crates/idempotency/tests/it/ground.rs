@@ -1,6 +1,5 @@
 //! Stores of every kind, empty at first, with a clock that the test sets.
 
-use std::env::{var, var_os};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -108,18 +107,9 @@ pub(crate) async fn sqlite() -> (TempDir, SqliteStore, TestClock) {
 
 /// None, and a line that says so, where the tests were told to do without Postgres.
 pub(crate) async fn postgres() -> Option<(PostgresStore, TestClock, String)> {
-    if var_os("BACKSTAY_WITHOUT_POSTGRES").is_some() {
-        let thread = std::thread::current();
-        eprintln!(
-            "skipped in part: {} needs Postgres",
-            thread.name().unwrap_or("a test")
-        );
-        return None;
-    }
-    let url = var("BACKSTAY_POSTGRES_URL");
-    let url = url.expect("no Postgres to test with: run `cargo xtask test`");
+    let url = test_servers::postgres()?;
     let clock = TestClock::at(START);
-    let schema = format!("t_{}", uuid::Uuid::now_v7().simple());
+    let schema = test_servers::own_name();
     let options = PostgresOptions::new()
         .schema(&schema)
         .pool(8)

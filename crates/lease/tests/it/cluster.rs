@@ -6,12 +6,12 @@ use backstay_lease::conformance::in_time;
 use backstay_lease::etcd::EtcdOptions;
 use backstay_lease::{BootClock, Clock, Election};
 use futures_util::future::join_all;
+use test_servers::OwnServer;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::faults::{Reign, all, assert_one_at_a_time, reign};
-use super::own_server::OwnServer;
 
 const TTL: Duration = Duration::from_secs(2);
 

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{sleep, timeout};
 
 use super::proxy::{Proxy, Way, Ways};
-use super::servers::{Site, own_name, variable};
+use super::servers::Site;
 
 pub(crate) struct Etcd {
     url: String,
@@ -21,11 +21,11 @@ pub(crate) struct Etcd {
 
 impl Etcd {
     pub(crate) fn new() -> Option<Self> {
-        variable("ETCD", "URL").map(Self::on)
+        test_servers::etcd().map(Self::on)
     }
 
     pub(crate) fn on(url: String) -> Self {
-        let prefix = format!("{}/", own_name());
+        let prefix = format!("{}/", test_servers::own_name());
         Self { url, prefix }
     }
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 use backstay_lease::conformance::in_time;
 use backstay_lease::{BootClock, Clock, Election, Event, Leases, Moment, StepDown};
 use futures_util::future::{join_all, pending};
+use test_servers::OwnServer;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::etcd::Etcd;
 use super::nats::Nats;
-use super::own_server::OwnServer;
 use super::postgres::Postgres;
 use super::proxy::{Proxy, Way, Ways};
 use super::servers::Site;

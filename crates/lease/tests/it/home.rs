@@ -12,8 +12,6 @@ use backstay_lease::nats::{NatsOptions, async_nats};
 use backstay_store::SqliteStore;
 use backstay_store::postgres::PostgresOptions;
 
-use super::servers::{own_name, variable};
-
 /// Where leases live.
 #[derive(Clone, Debug)]
 pub(crate) struct Home {
@@ -50,9 +48,11 @@ impl Home {
     pub(crate) fn new(kind: Kind, folder: &Path) -> Option<Self> {
         let place = match kind {
             Kind::Sqlite => folder.join("home.db").display().to_string(),
-            _ => variable(kind.name(), "URL")?,
+            Kind::Postgres => test_servers::postgres()?,
+            Kind::Etcd => test_servers::etcd()?,
+            Kind::Nats => test_servers::nats()?,
         };
-        let name = own_name();
+        let name = test_servers::own_name();
         Some(Self { kind, place, name })
     }
 

@@ -8,7 +8,6 @@ mod fencing;
 mod home;
 mod memory;
 mod nats;
-mod own_server;
 mod postgres;
 mod process;
 mod proxy;

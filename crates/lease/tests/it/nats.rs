@@ -10,10 +10,10 @@ use backstay_lease::{Acquired, ConnectError, Election, Lease, Leases, NatsLeases
 use backstay_store::Effect;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use test_servers::OwnServer;
 use tokio::time::sleep;
 
-use super::own_server::OwnServer;
-use super::servers::{Site, own_name, variable};
+use super::servers::Site;
 
 const TTL: Duration = Duration::from_millis(500);
 
@@ -24,11 +24,11 @@ pub(crate) struct Nats {
 
 impl Nats {
     pub(crate) fn new() -> Option<Self> {
-        variable("NATS", "URL").map(Self::on)
+        test_servers::nats().map(Self::on)
     }
 
     pub(crate) fn on(url: String) -> Self {
-        let bucket = own_name();
+        let bucket = test_servers::own_name();
         Self { url, bucket }
     }
 

@@ -10,7 +10,7 @@ use backstay_store::{Cause, Effect, Unavailable};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::servers::{Site, own_name, variable};
+use super::servers::Site;
 
 pub(crate) struct Postgres {
     url: String,
@@ -19,11 +19,11 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     pub(crate) fn new() -> Option<Self> {
-        variable("POSTGRES", "URL").map(Self::on)
+        test_servers::postgres().map(Self::on)
     }
 
     pub(crate) fn on(url: String) -> Self {
-        let schema = own_name();
+        let schema = test_servers::own_name();
         Self { url, schema }
     }
 }

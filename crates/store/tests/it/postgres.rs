@@ -6,7 +6,6 @@ use backstay_store::{Store, TestClock};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-mod cluster;
 mod crash;
 mod failures;
 mod open;

@@ -28,8 +28,9 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 ///
 /// The body is a `CloudEvent` in JSON, `webhook-id` and `idempotency-key` are the message's id (bytes other than letters, digits, `-`,
 /// `_` and `/` as `=` and two digits). A status of 2xx means that the message is taken. 4xx mean that it never will be and the relay
-/// sets it aside, but for 408, 409, 425 and 429, which like everything else mean that it is sent again later. The body of an answer
-/// is not read.
+/// sets it aside, but for those that are about the moment (408, 409, 425, 429) or about the address and the secret, which are the same
+/// for all messages (401, 403, 404, 405, 407, 410, 421): with these, as with everything else, it is sent again later. The body of an
+/// answer is not read.
 ///
 /// `client` is any HTTP client that is a tower service and cheap to clone. Give it deadline, retries and breaker of a pipeline:
 ///
@@ -171,7 +172,10 @@ fn judge(status: StatusCode) -> Result<(), SendError> {
     let answered = || Answered(status).into();
     match status.as_u16() {
         200..=299 => Ok(()),
-        408 | 409 | 425 | 429 => Err(SendError::Unavailable(answered())),
+        // Of the moment, and what is wrong with all messages alike.
+        408 | 409 | 425 | 429 | 401 | 403 | 404 | 405 | 407 | 410 | 421 => {
+            Err(SendError::Unavailable(answered()))
+        }
         400..=499 => Err(SendError::Refused(answered())),
         _ => Err(SendError::Unavailable(answered())),
     }
@@ -194,11 +198,11 @@ mod tests {
         for status in [200, 202, 204] {
             judge(StatusCode::from_u16(status).unwrap()).unwrap();
         }
-        for status in [400, 401, 404, 410, 413, 422] {
+        for status in [400, 406, 413, 415, 422] {
             let judged = judge(StatusCode::from_u16(status).unwrap());
             assert!(matches!(judged, Err(SendError::Refused(_))), "{status}");
         }
-        for status in [301, 408, 409, 425, 429, 500, 502, 503, 504] {
+        for status in [301, 401, 403, 404, 408, 409, 410, 425, 429, 500, 502, 503] {
             let judged = judge(StatusCode::from_u16(status).unwrap());
             assert!(matches!(judged, Err(SendError::Unavailable(_))), "{status}");
         }

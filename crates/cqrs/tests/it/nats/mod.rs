@@ -3,22 +3,38 @@
 mod options;
 mod order;
 mod poison;
-mod server;
 mod torn;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use backstay_cqrs::nats::{NatsStream, async_nats::Client};
+use backstay_cqrs::nats::{
+    NatsStream,
+    async_nats::{Client, ConnectOptions},
+};
 use backstay_cqrs::{Inbox, InboxError, Message, Relay, Relaying, Taken, Transport};
 use backstay_store::sqlite::rusqlite::{Connection, Error};
 use backstay_store::{SqliteStore, Store};
 use tempfile::TempDir;
+use test_servers::OwnServer;
 
 use crate::world::file;
 
 const STREAM: &str = "accounts";
 const LONG: Duration = Duration::from_secs(60);
+
+/// One of the test's own, whose disk is kept when it is killed.
+async fn server() -> Option<OwnServer> {
+    Some(OwnServer::nats()?.start().await)
+}
+
+async fn client(server: &OwnServer) -> Client {
+    let options = ConnectOptions::new().retry_on_initial_connect();
+    let client = options.connect(&server.url).await.unwrap();
+    // It connects in the background.
+    client.flush().await.unwrap();
+    client
+}
 
 fn stream() -> NatsStream {
     NatsStream::new(STREAM).partitions(4)

@@ -5,18 +5,17 @@ use std::time::Duration;
 use backstay_cqrs::nats::async_nats::jetstream;
 use backstay_cqrs::nats::{NatsConsumer, NatsError, NatsSource, NatsStream, NatsTransport};
 
-use super::server::Server;
-use super::{STREAM, stream};
+use super::{STREAM, client, server, stream};
 
 type Change = fn(&mut jetstream::stream::Config);
 
 /// CQ-5: a stream that loses, doubles or mixes up messages is refused, and so are options that can't be.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_made_otherwise_is_refused() {
-    let Some(server) = Server::start() else {
+    let Some(server) = server().await else {
         return;
     };
-    let client = server.client().await;
+    let client = client(&server).await;
     let context = jetstream::new(client.clone());
     let missing = NatsSource::connect(client.clone(), STREAM, "billing").await;
     assert!(

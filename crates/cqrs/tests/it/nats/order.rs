@@ -6,8 +6,7 @@ use backstay_cqrs::nats::{Delivery, NatsConsumer, NatsSource, async_nats};
 use backstay_cqrs::{Message, SendError, Transport};
 use tokio::time::timeout;
 
-use super::server::Server;
-use super::{LONG, STREAM, transport};
+use super::{LONG, STREAM, client, server, transport};
 
 /// Long enough for a server on this machine, had it something to hand out.
 const A_WHILE: Duration = Duration::from_millis(400);
@@ -46,10 +45,10 @@ async fn is_silent(source: &mut NatsSource) -> bool {
 /// CQ-5: of a key no later message is handed out to anybody of a group before the earlier one is taken, also when that comes again.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_of_a_key_waits_for_the_one_before_it() {
-    let Some(server) = Server::start() else {
+    let Some(server) = server().await else {
         return;
     };
-    let client = server.client().await;
+    let client = client(&server).await;
     let sent: Vec<_> = (1..=3).map(|version| message("a", version)).collect();
     send(&client, &sent).await;
     let (mut one, mut other) = (source(&client).await, source(&client).await);
@@ -95,10 +94,10 @@ async fn the_next_of_a_key_waits_for_the_one_before_it() {
 /// CQ-5: what waits of one key does not hold up another, and as many are handed out at once as there are partitions.
 #[tokio::test(flavor = "multi_thread")]
 async fn other_partitions_go_on() {
-    let Some(server) = Server::start() else {
+    let Some(server) = server().await else {
         return;
     };
-    let client = server.client().await;
+    let client = client(&server).await;
     // They are in all four.
     let keys = (0..12).map(|account| format!("account/{account}"));
     let sent: Vec<_> = keys.map(|key| message(&key, 1)).collect();
@@ -119,10 +118,10 @@ async fn other_partitions_go_on() {
 /// CQ-5: a message that is sent again is in the stream once, and one of another source with the same id is another.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_known_again() {
-    let Some(server) = Server::start() else {
+    let Some(server) = server().await else {
         return;
     };
-    let client = server.client().await;
+    let client = client(&server).await;
     let mut other = message("a", 1);
     other.source = "/orders".to_owned();
     send(&client, &[message("a", 1), message("a", 1), other]).await;
@@ -133,10 +132,10 @@ async fn a_message_is_known_again() {
 /// CQ-5: a message that is too large for the server is refused, so that others can go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_large_is_refused() {
-    let Some(server) = Server::start() else {
+    let Some(server) = server().await else {
         return;
     };
-    let transport = transport(server.client().await).await;
+    let transport = transport(client(&server).await).await;
     let mut large = message("a", 1);
     let text = format!("\"{}\"", "x".repeat(1 << 20));
     large.data = serde_json::from_str(&text).unwrap();
@@ -148,10 +147,10 @@ async fn what_is_too_large_is_refused() {
 /// CQ-5: what the stream has not got is not taken for sent: when it is full, when it is gone, and when the server is.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_is_acknowledged_is_sent() {
-    let Some(mut server) = Server::start() else {
+    let Some(mut server) = server().await else {
         return;
     };
-    let client = server.client().await;
+    let client = client(&server).await;
     let transport = transport(client.clone()).await;
     let context = async_nats::jetstream::new(client.clone());
     let mut stream = context.get_stream(STREAM).await.unwrap();
@@ -175,10 +174,10 @@ async fn only_what_is_acknowledged_is_sent() {
 /// CQ-5: a receiver that stops gives back what nobody has asked for, and others get it at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_stops_gives_back() {
-    let Some(server) = Server::start() else {
+    let Some(server) = server().await else {
         return;
     };
-    let client = server.client().await;
+    let client = client(&server).await;
     let keys = (0..12).map(|account| format!("account/{account}"));
     let sent: Vec<_> = keys.map(|key| message(&key, 1)).collect();
     send(&client, &sent).await;

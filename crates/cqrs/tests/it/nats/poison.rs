@@ -8,19 +8,18 @@ use backstay_cqrs::{AsideError, InboxError, Taken};
 use backstay_store::Position;
 use tokio::time::timeout;
 
-use super::server::Server;
-use super::{LONG, STREAM, Theirs, ids, relay, transport, work};
+use super::{LONG, STREAM, Theirs, client, ids, relay, server, transport, work};
 use crate::world::{Command, commands, memory};
 
 /// CQ-5: a message that can't be taken is set aside with what is behind it, and other keys flow; a person has it taken later, in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poison_message_is_set_aside_with_what_is_behind_it() {
-    let Some(server) = Server::start() else {
+    let Some(server) = server().await else {
         return;
     };
     let log = memory();
     let (_folder, theirs) = Theirs::new().await;
-    let client = server.client().await;
+    let client = client(&server).await;
     let sends = relay(&log, transport(client.clone()).await);
     let accounts = commands(&log);
     let mut last = Position::START;

@@ -6,8 +6,7 @@ use backstay_cqrs::nats::{NatsConsumer, NatsSource};
 use backstay_store::Position;
 use tokio::time::{sleep, timeout};
 
-use super::server::Server;
-use super::{LONG, STREAM, Theirs, ids, relay, transport};
+use super::{LONG, STREAM, Theirs, client, ids, relay, server, transport};
 use crate::world::{Command, commands, memory};
 
 const ACCOUNTS: usize = 12;
@@ -46,7 +45,7 @@ async fn receive(theirs: Theirs, client: backstay_cqrs::nats::async_nats::Client
 /// CQ-5: all that was written arrives once and in order, wherever relay, receivers and server are cut off.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_doubled_on_the_way() {
-    let Some(mut server) = Server::start() else {
+    let Some(mut server) = server().await else {
         return;
     };
     let log = memory();
@@ -55,7 +54,7 @@ async fn nothing_is_lost_or_doubled_on_the_way() {
     let mut last = Position::START;
     let mut written = 0;
     for round in 0..ROUNDS {
-        let client = server.client().await;
+        let client = client(&server).await;
         let sends = relay(&log, transport(client.clone()).await);
         // Two of one group.
         let receivers: Vec<_> = (0..2)
@@ -70,15 +69,17 @@ async fn nothing_is_lost_or_doubled_on_the_way() {
         sleep(Duration::from_millis(fastrand::u64(..200))).await;
         // Each of them in another order.
         if fastrand::bool() {
-            server.restart();
+            server.kill();
+            server = server.start().await;
         }
         drop(sends);
         for receiver in receivers {
             receiver.abort();
         }
-        server.restart();
+        server.kill();
+        server = server.start().await;
     }
-    let client = server.client().await;
+    let client = client(&server).await;
     let sends = relay(&log, transport(client.clone()).await);
     let consumer = NatsConsumer::new("billing").ack_wait(ACK_WAIT);
     let source = NatsSource::connect(client, STREAM, consumer);

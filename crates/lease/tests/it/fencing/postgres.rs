@@ -10,20 +10,6 @@ use tokio::task::JoinHandle;
 
 use super::{fence, orders};
 
-/// The server of the tests; none, and a line that says so, where the tests were told to do without Postgres.
-fn url() -> Option<String> {
-    if std::env::var_os("BACKSTAY_WITHOUT_POSTGRES").is_some() {
-        let thread = std::thread::current();
-        eprintln!(
-            "skipped: {} needs Postgres",
-            thread.name().unwrap_or("a test")
-        );
-        return None;
-    }
-    let url = std::env::var("BACKSTAY_POSTGRES_URL");
-    Some(url.expect("no Postgres to test with: run `cargo xtask test`"))
-}
-
 async fn open(url: &str) -> Client {
     let (client, connection) = connect(url, NoTls).await.expect("a connection");
     tokio::spawn(connection);
@@ -118,14 +104,16 @@ impl Leader {
 /// LEA-8: on Postgres no lower token commits after a higher one, in every order of two transactions.
 #[tokio::test]
 async fn no_lower_token_commits_after_a_higher_one() {
-    let Some(url) = url() else { return };
+    let Some(url) = test_servers::postgres() else {
+        return;
+    };
     let setup = open(&url).await;
     let mut waited = 0;
     let levels = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"];
     for level in levels {
         for known in [false, true] {
             for order in orders() {
-                let name = format!("fences_{}", uuid::Uuid::now_v7().simple());
+                let name = test_servers::own_name();
                 let table = Table::new(&name).expect("a name");
                 setup.batch_execute(&table.ddl()).await.expect("a table");
                 if known {
@@ -169,9 +157,11 @@ async fn no_lower_token_commits_after_a_higher_one() {
 /// LEA-8: on Postgres a table may have a word of SQL for a name.
 #[tokio::test]
 async fn a_word_of_sql_is_a_name() {
-    let Some(url) = url() else { return };
+    let Some(url) = test_servers::postgres() else {
+        return;
+    };
     let client = open(&url).await;
-    let schema = format!("t_{}", uuid::Uuid::now_v7().simple());
+    let schema = test_servers::own_name();
     let make = format!("CREATE SCHEMA {schema}; SET search_path TO {schema}");
     client.batch_execute(&make).await.expect("a schema");
     let table = Table::new("order").expect("a name");
@@ -191,9 +181,11 @@ async fn a_word_of_sql_is_a_name() {
 /// LEA-8: on Postgres an equal token passes, a lower one is refused and says by what.
 #[tokio::test]
 async fn equal_passes_and_lower_is_refused() {
-    let Some(url) = url() else { return };
+    let Some(url) = test_servers::postgres() else {
+        return;
+    };
     let client = open(&url).await;
-    let table = Table::new(&format!("fences_{}", uuid::Uuid::now_v7().simple())).expect("a name");
+    let table = Table::new(&test_servers::own_name()).expect("a name");
     client.batch_execute(&table.ddl()).await.expect("a table");
     client
         .batch_execute(&table.ddl())

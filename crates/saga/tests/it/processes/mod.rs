@@ -152,12 +152,9 @@ async fn on_a_file() {
 /// SAG-1, SAG-2, SAG-3, SAG-7: the same on a server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_server() {
-    if std::env::var_os("BACKSTAY_WITHOUT_POSTGRES").is_some() {
-        eprintln!("skipped: processes::on_a_server needs POSTGRES");
+    let Some(url) = test_servers::postgres() else {
         return;
-    }
-    let url = std::env::var("BACKSTAY_POSTGRES_URL");
-    let url = url.expect("no servers to test with: run `cargo xtask test`");
-    let schema = format!("t_{:016x}", fastrand::u64(..));
+    };
+    let schema = test_servers::own_name();
     storm(Home::Server { url, schema }, 1_000).await;
 }

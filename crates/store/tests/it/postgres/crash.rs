@@ -1,14 +1,16 @@
 //! STO-2: a server of its own that is killed in the middle of its work.
 
 use backstay_store::{Append, Batch, CommitError, Effect, Event, Position, PostgresStore, Version};
+use test_servers::OwnServer;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::cluster::Cluster;
+use super::server::open;
 
 const WRITERS: usize = 8;
 /// Then the server is killed.
 const ACKNOWLEDGED: usize = 400;
+
 fn batch(writer: usize, number: usize) -> Batch {
     let event = |data: String| Append::new(Event::new("happened", data));
     Batch::new()
@@ -38,13 +40,13 @@ async fn write(store: PostgresStore, writer: usize, done: mpsc::Sender<()>) -> (
 /// answer was lost is committed once when it is tried again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_commits_survive_the_servers_death() {
-    let Some(cluster) = Cluster::new() else {
+    let Some(server) = OwnServer::postgres() else {
         return;
     };
-    let mut server = cluster.start(&[]);
+    let mut server = server.start().await;
     let (done, mut acknowledged) = mpsc::channel(1);
     let mut writers = JoinSet::new();
-    let stores = [cluster.open().await, cluster.open().await];
+    let stores = [open(&server).await, open(&server).await];
     for writer in 0..WRITERS {
         let (store, done) = (stores[writer % 2].clone(), done.clone());
         writers.spawn(async move { (writer, write(store, writer, done).await) });
@@ -56,8 +58,8 @@ async fn acknowledged_commits_survive_the_servers_death() {
     drop(acknowledged);
     let ended = writers.join_all().await;
 
-    let _server = cluster.start(&[]);
-    let store = cluster.open().await;
+    let server = server.start().await;
+    let store = open(&server).await;
     for (writer, (count, last)) in ended {
         let (own, key) = (format!("own-{writer}"), format!("k/{writer}"));
         let there = store.read(&own, Version::START, 10_000).await;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use backstay_store::postgres::{CommitWithError, PostgresOptions};
 use backstay_store::{Batch, Cause, CommitError, Effect, Event, Position, Version};
+use test_servers::OwnServer;
 
-use super::cluster::Cluster;
-use super::server::{Schema, runs};
+use super::server::{Schema, open, runs};
 
 fn batch() -> Batch {
     Batch::new().append("stream", Event::new("happened", ""))
@@ -165,17 +165,17 @@ async fn many_found_again_are_told_the_same() {
 /// STO-1: a standby is read, and says of writes that it takes none.
 #[tokio::test]
 async fn a_standby_is_read_only() {
-    let Some(cluster) = Cluster::new() else {
+    let Some(server) = OwnServer::postgres() else {
         return;
     };
-    let mut server = cluster.start(&[]);
-    let store = cluster.open().await;
+    let mut server = server.start().await;
+    let store = open(&server).await;
     let first = store.commit(batch()).await.expect("a commit");
     drop(store);
     server.kill();
-    cluster.put("data/standby.signal", "");
-    let _server = cluster.start(&[]);
-    let store = cluster.open().await;
+    server.put("data/standby.signal", "");
+    let server = server.start().await;
+    let store = open(&server).await;
     assert_eq!(store.head().await, Ok(first.position));
     let refused = store.commit(batch()).await;
     let Err(CommitError::Unavailable(refused)) = refused else {

@@ -9,6 +9,7 @@ use backstay_store::postgres::tokio_postgres::{
     AsyncMessage, Client, Error, NoTls, Transaction, connect,
 };
 use futures_util::future::{BoxFuture, select};
+use test_servers::OwnServer;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -18,18 +19,9 @@ pub(super) struct Schema {
     pub(super) name: String,
 }
 
-/// None, and a line that says so, where the tests were told to do without Postgres.
-pub(super) fn variable(name: &str) -> Option<String> {
-    if std::env::var_os("BACKSTAY_WITHOUT_POSTGRES").is_some() {
-        let thread = std::thread::current();
-        eprintln!(
-            "skipped: {} needs Postgres",
-            thread.name().unwrap_or("a test")
-        );
-        return None;
-    }
-    let value = std::env::var(name);
-    Some(value.expect("no Postgres to test with: run `cargo xtask test`"))
+/// The store on a server of the test's own.
+pub(super) async fn open(server: &OwnServer) -> PostgresStore {
+    PostgresStore::connect(&server.url).await.expect("a store")
 }
 
 /// Work that runs statements.
@@ -45,8 +37,8 @@ pub(super) fn runs(
 
 impl Schema {
     pub(super) fn new() -> Option<Self> {
-        let url = variable("BACKSTAY_POSTGRES_URL")?;
-        let name = format!("t_{}", uuid::Uuid::now_v7().simple());
+        let url = test_servers::postgres()?;
+        let name = test_servers::own_name();
         Some(Self { url, name })
     }
 

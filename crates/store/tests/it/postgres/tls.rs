@@ -1,14 +1,12 @@
 //! Encrypted connections, to a server of the test's own.
 
 use std::env;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
 use backstay_store::{Batch, PostgresStore};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
-
-use super::cluster::Cluster;
+use test_servers::OwnServer;
 
 const VARIABLE: &str = "BACKSTAY_STORE_TLS";
 
@@ -17,9 +15,9 @@ fn certificate() -> CertifiedKey<KeyPair> {
     made.expect("a certificate")
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
+fn port(server: &OwnServer) -> &str {
+    let (_, rest) = server.url.rsplit_once(':').expect("a port");
+    rest.split_once('/').expect("its end").0
 }
 
 /// What a process says that connects to this address and trusts these certificates.
@@ -72,22 +70,21 @@ async fn process() {
 /// With `sslmode=require` connections are encrypted, and only to a server whose certificate is trusted and of its name.
 #[test]
 fn the_server_is_known_by_its_certificate() {
-    let Some(cluster) = Cluster::new() else {
+    let Some(mut server) = OwnServer::postgres() else {
         return;
     };
     let (its, others) = (certificate(), certificate());
-    let trusted = cluster.put("server.crt", &its.cert.pem());
-    let key = cluster.put("server.key", &its.signing_key.serialize_pem());
-    let untrusted = cluster.put("other.crt", &others.cert.pem());
-    let port = free_port();
+    let trusted = server.put("server.crt", &its.cert.pem());
+    let key = server.put("server.key", &its.signing_key.serialize_pem());
+    let untrusted = server.put("other.crt", &others.cert.pem());
     let settings = [
-        "listen_addresses=127.0.0.1".to_owned(),
-        format!("port={port}"),
         "ssl=on".to_owned(),
         format!("ssl_cert_file={}", trusted.display()),
         format!("ssl_key_file={}", key.display()),
     ];
-    let _running = cluster.start(&settings);
+    server = server.with(&settings);
+    server.start_now();
+    let port = port(&server);
     let address = |host: &str, mode: &str| {
         format!(
             "hostaddr=127.0.0.1 host={host} port={port} user=postgres dbname=postgres sslmode={mode}"
@@ -107,16 +104,12 @@ fn the_server_is_known_by_its_certificate() {
 /// A server without encryption is refused where encryption is asked for.
 #[test]
 fn encryption_is_not_left_out() {
-    let Some(cluster) = Cluster::new() else {
+    let Some(mut server) = OwnServer::postgres() else {
         return;
     };
-    let trusted = cluster.put("server.crt", &certificate().cert.pem());
-    let port = free_port();
-    let settings = [
-        "listen_addresses=127.0.0.1".to_owned(),
-        format!("port={port}"),
-    ];
-    let _running = cluster.start(&settings);
+    let trusted = server.put("server.crt", &certificate().cert.pem());
+    server.start_now();
+    let port = port(&server);
     let address =
         format!("host=127.0.0.1 port={port} user=postgres dbname=postgres sslmode=require");
     let refused = connected(&address, &trusted);

@@ -1,4 +1,4 @@
-//! A server of a test's own, that is killed and started again.
+//! Servers of a test's own, that are killed and started again.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
@@ -11,13 +11,14 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
-use super::servers::variable;
+use super::variable;
 
 /// As often a killed server's memory or port may still be in use when the next one starts.
 const STARTS: usize = 50;
 
 /// It is killed at the end.
-pub(crate) struct OwnServer {
+#[derive(Debug)]
+pub struct OwnServer {
     folder: TempDir,
     program: PathBuf,
     args: Vec<String>,
@@ -26,16 +27,18 @@ pub(crate) struct OwnServer {
     /// The words in its log once it answers.
     ready: &'static str,
     running: Option<Child>,
-    pub(crate) url: String,
+    /// Where it is reached.
+    pub url: String,
 }
 
 impl OwnServer {
-    pub(crate) fn etcd() -> Option<Self> {
+    /// A member that is alone. None, as for all, where the tests were told to do without.
+    pub fn etcd() -> Option<Self> {
         Self::etcd_cluster(1)?.pop()
     }
 
     /// Members of one cluster; they answer once more than half of them run.
-    pub(crate) fn etcd_cluster(members: usize) -> Option<Vec<Self>> {
+    pub fn etcd_cluster(members: usize) -> Option<Vec<Self>> {
         let program = PathBuf::from(variable("ETCD", "BIN")?);
         let peers: Vec<_> = (0..members).map(|_| free_url("http")).collect();
         let all = peers.iter().enumerate();
@@ -68,7 +71,8 @@ impl OwnServer {
         Some(members.collect())
     }
 
-    pub(crate) fn nats() -> Option<Self> {
+    /// One with `JetStream`.
+    pub fn nats() -> Option<Self> {
         let program = variable("NATS", "BIN")?.into();
         let folder = tempfile::tempdir().expect("a folder");
         let url = free_url("nats");
@@ -87,7 +91,8 @@ impl OwnServer {
         })
     }
 
-    pub(crate) fn postgres() -> Option<Self> {
+    /// One whose disk has nothing yet.
+    pub fn postgres() -> Option<Self> {
         let programs = PathBuf::from(variable("POSTGRES", "BIN")?);
         let folder = tempfile::tempdir().expect("a folder");
         let user = geteuid().is_root().then(postgres);
@@ -120,6 +125,27 @@ impl OwnServer {
         Some(server)
     }
 
+    /// Starts it with these settings of Postgres from now on.
+    #[must_use]
+    pub fn with(mut self, settings: &[String]) -> Self {
+        let settings = settings
+            .iter()
+            .flat_map(|setting| ["-c".to_owned(), setting.clone()]);
+        self.args.extend(settings);
+        self
+    }
+
+    /// Puts a file into its folder, for nobody but the server.
+    pub fn put(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).expect("a file");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("its file");
+        if let Some((user, group)) = self.user {
+            chown(&path, Some(user), Some(group)).expect("its file");
+        }
+        path
+    }
+
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.folder.path()).env_clear();
@@ -131,7 +157,7 @@ impl OwnServer {
     }
 
     /// Starts it, for the first time or again, and waits until it answers.
-    pub(crate) async fn start(mut self) -> Self {
+    pub async fn start(mut self) -> Self {
         let started = tokio::task::spawn_blocking(move || {
             self.start_now();
             self
@@ -139,7 +165,8 @@ impl OwnServer {
         started.await.expect("it has started")
     }
 
-    fn start_now(&mut self) {
+    /// The same where nobody is held up by waiting.
+    pub fn start_now(&mut self) {
         for _ in 0..STARTS {
             let mut command = self.command(&self.program);
             command.args(&self.args).stderr(Stdio::piped());
@@ -158,8 +185,8 @@ impl OwnServer {
         panic!("the server does not start");
     }
 
-    /// Kills it and all that it has started, at once.
-    pub(crate) fn kill(&mut self) {
+    /// Kills it and all that it has started, at once. Its disk stays.
+    pub fn kill(&mut self) {
         let Some(mut child) = self.running.take() else {
             return;
         };
