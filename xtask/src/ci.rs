@@ -120,7 +120,8 @@ impl Step {
                     .output()
                     .is_ok_and(|output| output.status.success())
                 {
-                    cargo::run(cargo("install --locked").arg(CARGO_DENY))?;
+                    // It runs for a second, and to optimize it takes minutes.
+                    cargo::run(cargo("install --locked --debug").arg(CARGO_DENY))?;
                 }
                 cargo::run(&mut cargo("deny check bans licenses sources"))
             }
