@@ -11,10 +11,10 @@ use clap::{Parser, ValueEnum};
 #[command(
     name = "bench",
     version,
-    about = "One protected call, one commit, one saga, one failover, or one read of a copy, side by side with others that do the same",
+    about = "One protected call, one commit, one saga, one command, one failover, or one read of a copy, side by side with others that do the same",
     after_help = "call: on several threads, ns is the batch's wall time by all its calls: calls a \
-                  second are 1e9 by it.\nstore, saga and failover: need a Postgres server, \
-                  which `cargo xtask bench` starts; saga: needs its peers, which it builds.\nA missed target does not fail the command.",
+                  second are 1e9 by it.\nstore, saga, cqrs and failover: need a Postgres server, cqrs \
+                  one of NATS too, which `cargo xtask bench` starts; saga and cqrs: need their peers, which it builds.\nA missed target does not fail the command.",
     styles = Styles::plain()
 )]
 pub(crate) struct Cli {
@@ -38,7 +38,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
 
-    /// store, saga, failover: leave a server's rows out; saga: those of peers. May be said twice
+    /// store, saga, cqrs, failover: leave a server's rows out; saga, cqrs: those of peers. May be said more than once
     #[arg(long, value_name = "PART")]
     pub(crate) without: Vec<Part>,
 }
@@ -88,7 +88,7 @@ pub(crate) enum Bench {
     Store,
     /// Sagas of three steps, on ours and others' engines
     Saga,
-    /// Commands, and how fast read models follow
+    /// Commands, and how fast read models and messages follow
     Cqrs,
     /// From a leader's end to the next leader's first write
     Failover,
@@ -101,7 +101,9 @@ pub(crate) enum Bench {
 pub(crate) enum Part {
     /// The rows of the group `postgres`
     Postgres,
-    /// saga: those of others' engines
+    /// cqrs: those of messages
+    Nats,
+    /// saga, cqrs: those of others' engines
     Peers,
 }
 
@@ -109,6 +111,7 @@ impl Part {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
+            Self::Nats => "nats",
             Self::Peers => "peers",
         }
     }
@@ -124,9 +127,8 @@ pub(crate) enum Refusal {
 }
 
 const CHOICES: &str = "the choices are: call and replica [--quick] [--filter TEXT] [--json PATH]; \
-                       cqrs, which also takes [--dir FOLDER]; \
-                       store, saga and failover, which take that and [--without postgres]; \
-                       saga also takes [--without peers]";
+                       store, saga, cqrs and failover, which also take [--dir FOLDER] and [--without postgres]; \
+                       saga and cqrs also take [--without peers], cqrs [--without nats]";
 
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refusal> {
     let cli = Cli::try_parse_from(args).map_err(|error| {
@@ -147,12 +149,13 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Ref
         let line = format!("error: {bench} has neither files nor servers; {CHOICES}");
         return Err(Refusal::Mistake(line));
     }
-    if cli.bench != Bench::Saga && cli.is_without(Part::Peers) {
-        let line = format!("error: only saga can leave its peers out; {CHOICES}");
+    let has_peers = matches!(cli.bench, Bench::Saga | Bench::Cqrs);
+    if !has_peers && cli.is_without(Part::Peers) {
+        let line = format!("error: only saga and cqrs can leave their peers out; {CHOICES}");
         return Err(Refusal::Mistake(line));
     }
-    if cli.bench == Bench::Cqrs && !cli.without.is_empty() {
-        let line = format!("error: cqrs has no servers; {CHOICES}");
+    if cli.bench != Bench::Cqrs && cli.is_without(Part::Nats) {
+        let line = format!("error: only cqrs can leave nats out; {CHOICES}");
         return Err(Refusal::Mistake(line));
     }
     Ok(cli)
@@ -231,7 +234,7 @@ mod tests {
             &["call", "--without", "postgres"],
             &["store", "--without", "etcd"],
             &["store", "--without", "peers"],
-            &["cqrs", "--without", "postgres"],
+            &["saga", "--without", "nats"],
         ];
         for args in wrong {
             let Err(Refusal::Mistake(line)) = parsed(args) else {

@@ -13,15 +13,16 @@ use crate::group::Group;
 use crate::interrupt::Interrupt;
 use crate::servers::{self, Server, Servers};
 
-/// Which server a benchmark talks to.
-const NEEDS: &[(&str, Server)] = &[
-    ("store", Server::Postgres),
-    ("saga", Server::Postgres),
-    ("failover", Server::Postgres),
+/// Which servers a benchmark talks to.
+const NEEDS: &[(&str, &[Server])] = &[
+    ("store", &[Server::Postgres]),
+    ("saga", &[Server::Postgres]),
+    ("cqrs", &[Server::Postgres, Server::Nats]),
+    ("failover", &[Server::Postgres]),
 ];
 
-/// Which benchmark has peers in a package that is no part of the workspace.
-const HAS_PEERS: &str = "saga";
+/// Which benchmarks have peers in a package that is no part of the workspace.
+const HAVE_PEERS: &[&str] = &["saga", "cqrs"];
 const PEERS: &str = "BACKSTAY_BENCH_PEERS";
 
 /// Runs the benchmark and hands its exit status on.
@@ -31,14 +32,16 @@ pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> 
     } else {
         None
     };
-    let status = match server(args) {
-        Some(server) => beside(server, workspace, args, peers)?,
-        None => release(workspace, "run")
+    let servers = servers(args);
+    let status = if servers.is_empty() {
+        release(workspace, "run")
             .envs(peers.map(|peers| (PEERS, peers)))
             .arg("--")
             .args(args)
             .status()
-            .context("cannot start the benchmark")?,
+            .context("cannot start the benchmark")?
+    } else {
+        beside(servers, workspace, args, peers)?
     };
     // A benchmark ended by a signal has no code.
     let code = status.code().and_then(|code| u8::try_from(code).ok());
@@ -65,16 +68,16 @@ fn build_peers(workspace: &Workspace) -> Result<PathBuf> {
     Ok(target.join("release").join(name))
 }
 
-/// Starts the server once the benchmark is built, and stops it at the end.
+/// Starts the servers once the benchmark is built, and stops them at the end.
 fn beside(
-    server: Server,
+    servers: Vec<Server>,
     workspace: &Workspace,
     args: &[OsString],
     peers: Option<PathBuf>,
 ) -> Result<ExitStatus> {
     let interrupt = Interrupt::watch()?;
     cargo::run(&mut release(workspace, "build"))?;
-    let servers = Servers::start([server].into_iter(), &servers::Args::default(), &interrupt)?;
+    let servers = Servers::start(servers.into_iter(), &servers::Args::default(), &interrupt)?;
     let group = Group::new(None)?;
     let mut command = release(workspace, "run");
     command.envs(peers.map(|peers| (PEERS, peers)));
@@ -88,20 +91,28 @@ fn beside(
     Ok(status)
 }
 
-/// The server that the benchmark talks to with these arguments, which it checks itself.
-fn server(args: &[OsString]) -> Option<Server> {
+/// The servers that the benchmark talks to with these arguments, which it checks itself.
+fn servers(args: &[OsString]) -> Vec<Server> {
     let words = words(args);
-    let (_, server) = NEEDS
+    let needed = NEEDS
         .iter()
-        .find(|(bench, _)| words.iter().any(|word| word == bench))?;
-    let value = server.to_possible_value()?;
-    (!asks(&words) && !is_left_out(&words, value.get_name())).then_some(*server)
+        .find(|(bench, _)| words.iter().any(|word| word == bench));
+    let Some((_, servers)) = needed.filter(|_| !asks(&words)) else {
+        return Vec::new();
+    };
+    let is_wanted = |server: &Server| {
+        let value = server.to_possible_value();
+        value.is_some_and(|value| !is_left_out(&words, value.get_name()))
+    };
+    servers.iter().copied().filter(is_wanted).collect()
 }
 
 /// Whether peers have to be built for these arguments.
 fn needs_peers(args: &[OsString]) -> bool {
     let words = words(args);
-    words.iter().any(|word| word == HAS_PEERS) && !asks(&words) && !is_left_out(&words, "peers")
+    words.iter().any(|word| HAVE_PEERS.contains(&&**word))
+        && !asks(&words)
+        && !is_left_out(&words, "peers")
 }
 
 fn words(args: &[OsString]) -> Vec<Cow<'_, str>> {
@@ -125,18 +136,21 @@ fn is_left_out(words: &[Cow<'_, str>], part: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// A server is started for the benchmark that needs it, unless it is left out or only help is asked for.
+    /// Servers are started for the benchmark that needs them, unless they are left out or only help is asked for.
     #[test]
-    fn a_server_is_started_where_it_is_needed() {
-        let server = |line: &str| server(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+    fn servers_are_started_where_they_are_needed() {
+        let servers =
+            |line: &str| servers(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
         for line in [
             "store",
             "store --quick --filter sqlite",
             "store --without etcd",
             "saga --without peers",
         ] {
-            assert_eq!(server(line), Some(Server::Postgres), "{line}");
+            assert_eq!(servers(line), [Server::Postgres], "{line}");
         }
+        assert_eq!(servers("cqrs"), [Server::Postgres, Server::Nats]);
+        assert_eq!(servers("cqrs --without postgres"), [Server::Nats]);
         for line in [
             "call",
             "call --quick",
@@ -145,7 +159,7 @@ mod tests {
             "store --quick --without=postgres",
             "saga --without peers --without postgres",
         ] {
-            assert_eq!(server(line), None, "{line}");
+            assert_eq!(servers(line), [], "{line}");
         }
     }
 
@@ -155,6 +169,7 @@ mod tests {
         let needs_peers =
             |line: &str| needs_peers(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
         assert!(needs_peers("saga --quick --without postgres"));
+        assert!(needs_peers("cqrs"));
         for line in [
             "store",
             "saga --help",

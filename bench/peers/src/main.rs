@@ -1,4 +1,4 @@
-//! Sagas of three steps that do nothing, on the engines of others. What it is asked for it measures once, and prints it
+//! Sagas of three steps that do nothing, and commands, on the engines of others. What it is asked for it measures once, and prints it
 //! as JSON.
 
 use std::env;
@@ -12,6 +12,7 @@ use self::load::{Progress, Sample, Window};
 #[path = "../../src/clock.rs"]
 #[expect(dead_code, reason = "the bench reads the time of day too")]
 mod clock;
+mod cqrs_es;
 mod dbos;
 mod duroxide;
 #[path = "../../src/saga/load.rs"]
@@ -67,6 +68,7 @@ async fn run(engine: &str, visit: Visit) -> Result<Sample> {
         "duroxide" => duroxide::visit(visit, false).await,
         "duroxide-full" => duroxide::visit(visit, true).await,
         "steno" => steno::visit(visit).await,
+        "cqrs-es" => cqrs_es::visit(visit).await,
         "dbos" => dbos::visit(visit).await,
         _ => bail!("no engine is called {engine:?}"),
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::work::Work;
+use crate::cli::Part;
 use crate::stats::median;
 use crate::target::{self, Bound, Target};
 
@@ -75,7 +76,7 @@ fn targets(rows: &[Row]) -> Vec<Target> {
     ]
 }
 
-pub(crate) fn print(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
+pub(crate) fn print(out: &mut impl Write, rows: &[Row], without: &[Part]) -> io::Result<()> {
     let width = rows.iter().map(|row| row.work.name().len()).max();
     let width = width.unwrap_or_default();
     writeln!(out, "{:width$}       value  unit      spread", "work")?;
@@ -84,13 +85,37 @@ pub(crate) fn print(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
         let (value, unit) = (row.value, row.unit);
         writeln!(out, "{name:width$}  {value:10.1}  {unit:8}  {spread:>5.0}%")?;
     }
+    for part in without {
+        writeln!(out, "{}  skipped by request", part.name())?;
+    }
+    for (what, work, by) in [
+        (
+            "of cqrs-es in the time of a command alone, on Postgres",
+            Work::PostgresCommand,
+            Work::PeerCommand,
+        ),
+        (
+            "of cqrs-es in commands at once, on Postgres",
+            Work::PostgresCommands,
+            Work::PeerCommands,
+        ),
+        (
+            "of what is published by hand",
+            Work::Relayed,
+            Work::Published,
+        ),
+    ] {
+        if let Some(ratio) = ratio(rows, work, by) {
+            writeln!(out, "{ratio:.2} {what}")?;
+        }
+    }
     writeln!(out, "{FOOT}")?;
     target::print(out, &targets(rows))
 }
 
 const FOOT: &str = "
-All on SQLite files with synchronous=FULL. Each value is the median of the rounds; spread: half the distance between their
-quartiles. A command decides on a thing with one event. shown: from a command's answer until its read model shows it.";
+On SQLite files with synchronous=FULL where nothing else is said; Postgres and NATS with their defaults. Each value is the median of the rounds; spread: half the distance between their
+quartiles. A command decides on a thing with one event, on Postgres on a new thing. shown: from a command's answer until its read model shows it.";
 
 #[cfg(test)]
 mod tests {

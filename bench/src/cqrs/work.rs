@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use backstay::cqrs::{Commands, Decider, Events, Memory, Projection, Seen, Table};
-use backstay::store::{Append, Batch, Event as Stored, Position, SqliteStore};
+use backstay::store::{Append, Batch, Event as Stored, Position, SqliteStore, Store};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
+use super::{messages, on_postgres};
+use crate::cli::{Cli, Part};
 use crate::clock;
+use crate::saga::load::Window;
 use crate::stats::percentile;
 use crate::store::Ground;
 
@@ -25,6 +28,12 @@ pub(crate) enum Work {
     IntoMemory,
     IntoSqlite,
     Shown,
+    PostgresCommand,
+    PostgresCommands,
+    PeerCommand,
+    PeerCommands,
+    Relayed,
+    Published,
 }
 
 /// How much of it is done in a round.
@@ -33,6 +42,8 @@ pub(crate) struct Size {
     pub(crate) rounds: usize,
     commands: usize,
     events: u64,
+    pub(super) messages: u64,
+    pub(super) window: Window,
 }
 
 impl Size {
@@ -40,17 +51,27 @@ impl Size {
         rounds: 7,
         commands: 500,
         events: 100_000,
+        messages: 20_000,
+        window: Window {
+            warm_up: Duration::from_millis(300),
+            measured: Duration::from_secs(2),
+        },
     };
     pub(crate) const QUICK: Self = Self {
         rounds: 1,
         commands: 50,
         events: 5_000,
+        messages: 1_000,
+        window: Window {
+            warm_up: Duration::from_millis(20),
+            measured: Duration::from_millis(200),
+        },
     };
 }
 
-/// So many commands at once.
-const AT_ONCE: usize = 64;
-const LONG: Duration = Duration::from_mins(2);
+/// So many commands at once, or messages.
+pub(super) const AT_ONCE: usize = 64;
+pub(super) const LONG: Duration = Duration::from_mins(2);
 
 impl From<Work> for &'static str {
     fn from(work: Work) -> Self {
@@ -59,24 +80,47 @@ impl From<Work> for &'static str {
 }
 
 impl Work {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 12] = [
         Self::Commit,
         Self::Command,
         Self::ManyCommands,
         Self::IntoMemory,
         Self::IntoSqlite,
         Self::Shown,
+        Self::PostgresCommand,
+        Self::PostgresCommands,
+        Self::PeerCommand,
+        Self::PeerCommands,
+        Self::Relayed,
+        Self::Published,
     ];
 
-    /// Those whose name has the text.
-    pub(crate) fn chosen(text: &str) -> Result<Vec<Self>> {
-        let text = text.to_lowercase();
-        let chosen: Vec<Self> = Self::ALL
-            .into_iter()
-            .filter(|work| work.name().contains(&text))
+    /// Those whose name has the text, without what is left out.
+    pub(crate) fn chosen(cli: &Cli) -> Result<Vec<Self>> {
+        let text = cli.filter.as_deref().unwrap_or_default().to_lowercase();
+        let is_left_out = |work: &Self| {
+            (work.needs_postgres() && cli.is_without(Part::Postgres))
+                || (work.is_peers() && cli.is_without(Part::Peers))
+                || (work.needs_nats() && cli.is_without(Part::Nats))
+        };
+        let all = Self::ALL.into_iter();
+        let chosen: Vec<Self> = all
+            .filter(|work| work.name().to_lowercase().contains(&text) && !is_left_out(work))
             .collect();
         ensure!(!chosen.is_empty(), "no work has {text:?} in its name");
         Ok(chosen)
+    }
+
+    pub(crate) fn is_peers(self) -> bool {
+        matches!(self, Self::PeerCommand | Self::PeerCommands)
+    }
+
+    pub(crate) fn needs_postgres(self) -> bool {
+        matches!(self, Self::PostgresCommand | Self::PostgresCommands) || self.is_peers()
+    }
+
+    fn needs_nats(self) -> bool {
+        matches!(self, Self::Relayed | Self::Published)
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -87,42 +131,63 @@ impl Work {
             Self::IntoMemory => "read model in memory, catching up",
             Self::IntoSqlite => "read model in SQLite, catching up",
             Self::Shown => "shown in SQLite after a command: p50",
+            Self::PostgresCommand => "command on Postgres, one at a time: p50",
+            Self::PostgresCommands => "commands on Postgres, 64 at once",
+            Self::PeerCommand => "cqrs-es on Postgres, one at a time: p50",
+            Self::PeerCommands => "cqrs-es on Postgres, 64 at once",
+            Self::Relayed => "messages relayed to NATS",
+            Self::Published => "the same published to NATS by hand, 64 at once",
         }
     }
 
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Self::Commit | Self::Command | Self::Shown => "us",
-            Self::ManyCommands => "per s",
+            Self::Commit
+            | Self::Command
+            | Self::Shown
+            | Self::PostgresCommand
+            | Self::PeerCommand => "us",
+            Self::ManyCommands
+            | Self::PostgresCommands
+            | Self::PeerCommands
+            | Self::Relayed
+            | Self::Published => "per s",
             Self::IntoMemory | Self::IntoSqlite => "events/s",
         }
     }
 
     pub(crate) fn measure(self, ground: &Ground, size: Size) -> Result<f64> {
         let folder = tempfile::tempdir_in(ground.folder.path())?;
-        let file = folder.path().join("bench.db");
-        if self == Self::Commit {
-            return commits(&file, size.commands);
+        let (folder, file) = (folder.path(), folder.path().join("bench.db"));
+        match self {
+            Self::PeerCommand => return Ok(on_postgres::peer(ground, 1, size)?.0),
+            Self::PeerCommands => return Ok(on_postgres::peer(ground, AT_ONCE, size)?.1),
+            _ => {}
         }
+        let open = async || SqliteStore::open(&file).await;
         let runtime = Runtime::new()?;
         runtime.block_on(async {
-            let store = SqliteStore::open(&file).await?;
             match self {
-                Self::Commit => unreachable!("it needs no store"),
-                Self::Command => one_by_one(&store, size.commands).await,
-                Self::ManyCommands => at_once(&store, size.commands).await,
-                Self::IntoMemory => into_memory(&store, size.events).await,
-                Self::IntoSqlite => into_sqlite(&store, folder.path(), size.events).await,
-                Self::Shown => shown(&store, folder.path(), size.commands).await,
+                Self::Commit => commits(&file, size.commands),
+                Self::Command => one_by_one(&open().await?, size.commands).await,
+                Self::ManyCommands => at_once(&open().await?, size.commands).await,
+                Self::IntoMemory => into_memory(&open().await?, size.events).await,
+                Self::IntoSqlite => into_sqlite(&open().await?, folder, size.events).await,
+                Self::Shown => shown(&open().await?, folder, size.commands).await,
+                Self::PostgresCommand => Ok(on_postgres::ours(ground, 1, size).await?.0),
+                Self::PostgresCommands => Ok(on_postgres::ours(ground, AT_ONCE, size).await?.1),
+                Self::PeerCommand | Self::PeerCommands => unreachable!("it needs no runtime"),
+                Self::Relayed => messages::relayed(&open().await?, size.messages).await,
+                Self::Published => messages::published(size.messages).await,
             }
         })
     }
 }
 
-struct Accounts;
+pub(super) struct Accounts;
 
 #[derive(Serialize, Deserialize)]
-enum Event {
+pub(super) enum Event {
     Deposited { cents: u64 },
 }
 
@@ -141,8 +206,8 @@ impl Decider for Accounts {
     }
 }
 
-fn accounts(store: &SqliteStore) -> Result<Commands<Accounts>> {
-    let commands = Commands::builder(store.clone(), "account", Accounts, Events::new()?);
+pub(super) fn accounts(store: impl Into<Store>) -> Result<Commands<Accounts>> {
+    let commands = Commands::builder(store, "account", Accounts, Events::new()?);
     Ok(commands.build()?)
 }
 
@@ -172,7 +237,7 @@ fn commits(file: &Path, commits: usize) -> Result<f64> {
 }
 
 async fn one_by_one(store: &SqliteStore, commands: usize) -> Result<f64> {
-    let accounts = accounts(store)?;
+    let accounts = accounts(store.clone())?;
     let mut times = Vec::with_capacity(commands);
     for number in 0..commands {
         let id = number.to_string();
@@ -185,7 +250,7 @@ async fn one_by_one(store: &SqliteStore, commands: usize) -> Result<f64> {
 }
 
 async fn at_once(store: &SqliteStore, commands: usize) -> Result<f64> {
-    let accounts = accounts(store)?;
+    let accounts = accounts(store.clone())?;
     let since = clock::now();
     let tasks = (0..AT_ONCE).map(|task| {
         let accounts = accounts.clone();
@@ -205,7 +270,7 @@ async fn at_once(store: &SqliteStore, commands: usize) -> Result<f64> {
 }
 
 /// A log of so many events of a thousand things.
-async fn fill(store: &SqliteStore, events: u64) -> Result<Position> {
+pub(super) async fn fill(store: &SqliteStore, events: u64) -> Result<Position> {
     let mut last = Position::START;
     for page in 0..events / 1_000 {
         let batch = (0..1_000).fold(Batch::new(), |batch, number| {
@@ -220,7 +285,7 @@ async fn fill(store: &SqliteStore, events: u64) -> Result<Position> {
     Ok(last)
 }
 
-fn per_second(events: u64, since: Instant) -> f64 {
+pub(super) fn per_second(events: u64, since: Instant) -> f64 {
     (events / 1_000 * 1_000) as f64 / since.elapsed().as_secs_f64()
 }
 
@@ -291,7 +356,7 @@ async fn into_sqlite(store: &SqliteStore, folder: &Path, events: u64) -> Result<
 
 async fn shown(store: &SqliteStore, folder: &Path, commands: usize) -> Result<f64> {
     let views = SqliteStore::open(folder.join("views.db")).await?;
-    let accounts = accounts(store)?;
+    let accounts = accounts(store.clone())?;
     let projection = Projection::new(store.clone(), "balances", "account", Events::new()?);
     let model = projection.tables(&views, Balances)?;
     let first = accounts.execute("0", &1).await?;

@@ -1,9 +1,9 @@
 //! Sagas of three steps that do nothing, on our engine and on those of others.
 
-mod load;
+pub(crate) mod load;
 mod measure;
 mod row;
-mod subject;
+pub(crate) mod subject;
 mod table;
 mod targets;
 

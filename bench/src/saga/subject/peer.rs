@@ -22,7 +22,7 @@ pub(crate) fn check() -> Result<()> {
 
 fn program() -> Result<PathBuf> {
     env::var_os(PEERS).map(PathBuf::from).context(
-        "no peers: type `cargo xtask bench saga`, which builds them, or leave them out with \
+        "no peers: start this by `cargo xtask bench`, which builds them, or leave them out with \
          `--without peers`",
     )
 }
@@ -40,7 +40,7 @@ pub(super) fn visit(
 }
 
 /// An engine that has a schema on the server, which is gone afterwards.
-pub(super) fn visit_postgres(
+pub(crate) fn visit_postgres(
     ground: &Ground,
     engine: &str,
     at_once: usize,

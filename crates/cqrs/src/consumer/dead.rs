@@ -7,7 +7,7 @@ use backstay_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Place;
+use super::{ALL, Place};
 use crate::hash;
 
 /// What stands for an event that was set aside.
@@ -175,6 +175,33 @@ pub(super) async fn put(
         }
     }
     Ok(true)
+}
+
+/// Takes away what a consumer has said and set aside that is no more. Who skipped what, and why, stays.
+pub(crate) async fn forget(log: &Store, consumer: &str) -> Result<(), Unavailable> {
+    let said = Batch::new().delete(format!("{ALL}{consumer}"), Expected::Any);
+    commit(log, said).await?;
+    for prefix in [letters(consumer), orders(consumer)] {
+        loop {
+            let page = log.list(&prefix, "", PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            let gone = page.iter().fold(Batch::new(), |batch, entry| {
+                batch.delete(&entry.key, Expected::Any)
+            });
+            commit(log, gone).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn commit(log: &Store, batch: Batch) -> Result<(), Unavailable> {
+    match log.commit(batch).await {
+        Ok(_) => Ok(()),
+        Err(CommitError::Unavailable(unavailable)) => Err(unavailable),
+        Err(error) => unreachable!("it expects nothing and has no fence: {error}"),
+    }
 }
 
 pub(super) fn fenced(batch: Batch, fence: Option<&Fence>) -> Batch {

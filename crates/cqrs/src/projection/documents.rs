@@ -204,23 +204,19 @@ impl<E: Serialize + DeserializeOwned + Send + Sync + 'static> Feeds for Document
         Running::start(self.projection.consumer(&id), sink)
     }
 
-    fn discard(&self, generation: u32) -> BoxFuture<'_, Result<(), String>> {
+    fn discard(&self, generation: u32, gone: Batch) -> BoxFuture<'_, Result<(), SinkError>> {
         async move {
             let prefix = prefix(&id(&self.projection.name, generation));
-            let told = |error: &dyn fmt::Display| error.to_string();
             loop {
-                let page = self.store.list(&prefix, "", PAGE).await;
-                let page = page.map_err(|error| told(&error))?;
+                let page = self.store.list(&prefix, "", PAGE).await?;
                 if page.is_empty() {
-                    return Ok(());
+                    let gone = self.store.commit(gone).await;
+                    return gone.map(drop).map_err(not_committed);
                 }
-                let gone = page.iter().fold(Batch::new(), |batch, entry| {
+                let some = page.iter().fold(Batch::new(), |batch, entry| {
                     batch.delete(&entry.key, Expected::Any)
                 });
-                self.store
-                    .commit(gone)
-                    .await
-                    .map_err(|error| told(&error))?;
+                self.store.commit(some).await.map_err(not_committed)?;
             }
         }
         .boxed()

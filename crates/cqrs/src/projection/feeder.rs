@@ -1,24 +1,25 @@
 //! Feeds the generations of a read model that there are, and switches from one to the next.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backstay_store::{Position, Store, Unavailable};
+use backstay_store::{Batch, Position, Store, Unavailable};
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::checkpoint::told;
 use super::generation::{Generations, id};
-use crate::consumer::Running;
+use crate::consumer::{Running, SinkError, dead};
 
 /// What is done for a generation.
 pub(super) trait Feeds: Send + Sync + 'static {
     fn start(&self, generation: u32) -> Running;
 
-    /// Takes away what a generation that is read no more has left behind.
-    fn discard(&self, generation: u32) -> BoxFuture<'_, Result<(), String>>;
+    /// Takes away what a generation that is read no more has left behind; the batch, which says so, goes last or with it.
+    fn discard(&self, generation: u32, gone: Batch) -> BoxFuture<'_, Result<(), SinkError>>;
 }
 
 /// Feeds until it is dropped.
@@ -54,6 +55,8 @@ const GRACE: Duration = Duration::from_secs(30);
 
 async fn supervise(store: Store, log: Store, name: String, feeds: impl Feeds, stop: Arc<Notify>) {
     let mut running: Vec<(u32, Running)> = Vec::new();
+    // Since when this node knows that they are read no more.
+    let mut retired: HashMap<u32, Instant> = HashMap::new();
     loop {
         if let Ok((now, loaded)) = Generations::load(&store, &name).await {
             let wanted = [Some(now.live), now.building];
@@ -66,22 +69,32 @@ async fn supervise(store: Store, log: Store, name: String, feeds: impl Feeds, st
             if let Some(next) = now.building
                 && let Ok(true) = has_caught_up(&store, &log, &name, now.live, next).await
             {
+                let retired = [&now.retired[..], &[now.live]].concat();
                 let switched = Generations {
                     live: next,
                     building: None,
+                    retired,
                 };
-                if let Ok(true) = switched.put(&store, &name, loaded).await {
-                    let old = now.live;
-                    running.retain(|(generation, _)| *generation != old);
-                    tokio::select! {
-                        biased;
-                        () = stop.notified() => break,
-                        () = sleep(GRACE) => {}
-                    }
-                    // What is left takes room, and nothing else.
-                    let _ = feeds.discard(old).await;
-                }
+                // Where it can't be put it is tried again.
+                let _ = switched.put(&store, &name, loaded).await;
                 continue;
+            }
+            for old in &now.retired {
+                let since = *retired.entry(*old).or_insert_with(Instant::now);
+                if since.elapsed() < GRACE {
+                    continue;
+                }
+                let others = now.retired.iter().copied().filter(|other| other != old);
+                let left = Generations {
+                    retired: others.collect(),
+                    ..now.clone()
+                };
+                // What is left takes room, and nothing else: what can't be taken away now is tried again as late.
+                retired.insert(*old, Instant::now());
+                if dead::forget(&log, &id(&name, *old)).await.is_ok() {
+                    let _ = feeds.discard(*old, left.batch(&name, loaded)).await;
+                }
+                break;
             }
         }
         tokio::select! {

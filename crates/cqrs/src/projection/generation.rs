@@ -4,19 +4,23 @@ use backstay_store::{Batch, CommitError, Expected, Position, Put, Store, Unavail
 use serde::{Deserialize, Serialize};
 
 /// What the read model's store says of its generations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Generations {
     /// The one that is read.
     pub(super) live: u32,
     /// The one that is being built beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) building: Option<u32>,
+    /// Those that are read no more, until what they have left behind is taken away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) retired: Vec<u32>,
 }
 
 /// Before anybody has built another.
 const FIRST: Generations = Generations {
     live: 1,
     building: None,
+    retired: Vec::new(),
 };
 
 /// What a generation is called where its things are kept.
@@ -44,17 +48,21 @@ impl Generations {
         Ok((read, Some(entry.revision)))
     }
 
-    /// Puts them there, unless somebody else has put others there since they were loaded.
+    /// What puts them there, unless somebody else has put others there since they were loaded.
+    pub(super) fn batch(&self, name: &str, loaded: Option<Position>) -> Batch {
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        let expected = loaded.map_or(Expected::Absent, Expected::Exactly);
+        Batch::new().put(key(name), Put::new(bytes).expecting(expected))
+    }
+
+    /// Puts them there. False if somebody else was first.
     pub(super) async fn put(
-        self,
+        &self,
         store: &Store,
         name: &str,
         loaded: Option<Position>,
     ) -> Result<bool, Unavailable> {
-        let bytes = serde_json::to_vec(&self).unwrap_or_default();
-        let expected = loaded.map_or(Expected::Absent, Expected::Exactly);
-        let batch = Batch::new().put(key(name), Put::new(bytes).expecting(expected));
-        match store.commit(batch).await {
+        match store.commit(self.batch(name, loaded)).await {
             Ok(_) => Ok(true),
             Err(CommitError::Conflict(_)) => Ok(false),
             Err(CommitError::Unavailable(unavailable)) => Err(unavailable),

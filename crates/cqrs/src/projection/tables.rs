@@ -149,14 +149,9 @@ where
         Running::start(self.projection.consumer(&id), sink)
     }
 
-    fn discard(&self, generation: u32) -> BoxFuture<'_, Result<(), String>> {
-        let table = self.table.clone();
-        async move {
-            let work = discards::<S, T>(table, generation);
-            let discarded = commit(&self.store, work, Batch::new()).await;
-            discarded.map(drop).map_err(|error| format!("{error:?}"))
-        }
-        .boxed()
+    fn discard(&self, generation: u32, gone: Batch) -> BoxFuture<'_, Result<(), SinkError>> {
+        let work = discards::<S, T>(self.table.clone(), generation);
+        async move { commit(&self.store, work, gone).await.map(drop) }.boxed()
     }
 }
 

@@ -119,3 +119,41 @@ async fn a_model_is_built_beside() {
     live.at_least(done.position, SOON).await.unwrap();
     assert_eq!(live.get("1").await.unwrap().unwrap().cents, 44);
 }
+
+/// CQ-4: what the old generation has left goes half a minute after the switch, also where the node that has switched is gone by
+/// then; it is no consumer any more, and what was taken away stays away.
+#[tokio::test(start_paused = true)]
+async fn what_was_replaced_goes() {
+    let (log, views) = (memory(), memory());
+    let accounts = commands(&log);
+    for number in 0..30 {
+        let id = (number % 7).to_string();
+        accounts.execute(&id, &Command::Deposit(1)).await.unwrap();
+    }
+    let first = balances(&log, &views);
+    let last = accounts.execute("1", &Command::Deposit(1)).await.unwrap();
+    first.at_least(last.position, SOON).await.unwrap();
+    let left = async |generation: &str| {
+        let keys = views.list(&format!("view/{generation}/"), "", 100).await;
+        keys.unwrap().len()
+    };
+    let consumers = async || -> Vec<String> {
+        let consumers = Operator::new(log.clone()).consumers().await.unwrap();
+        consumers.into_iter().map(|one| one.name).collect()
+    };
+    first.rebuild().await.unwrap();
+    while left("balances~2").await == 0 || consumers().await.len() < 2 {
+        sleep(Duration::from_millis(50)).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    first.stop().await;
+    assert_eq!((left("balances").await, left("balances~2").await), (8, 8));
+    let second = balances(&log, &views);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((left("balances").await, left("balances~2").await), (0, 8));
+    assert_eq!(consumers().await, ["balances~2"]);
+    second.rebuild().await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((left("balances~2").await, left("balances~3").await), (0, 8));
+    assert_eq!(consumers().await, ["balances~3"]);
+}
