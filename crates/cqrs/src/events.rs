@@ -99,6 +99,16 @@ pub enum EventError {
     /// It can't be written.
     #[error("an event is not what JSON can hold")]
     Write(#[source] serde_json::Error),
+    /// It could be written, and not be read again: serde reads it otherwise than it writes it, or it holds a number that is
+    /// none.
+    #[error("event {kind:?} could not be read again")]
+    Unreadable {
+        /// What it would be stored as.
+        kind: String,
+        /// What is wrong; none if its kind is not one that is read.
+        #[source]
+        source: Option<serde_json::Error>,
+    },
 }
 
 impl<E> Clone for Events<E> {
@@ -165,7 +175,35 @@ impl<E: Serialize + DeserializeOwned> Events<E> {
     }
 
     /// The event as the store takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError::Write`], and [`EventError::Unreadable`] where what is written could not be read again.
     pub fn write(&self, event: &E) -> Result<Event, EventError> {
+        self.write_and_read(event).map(|(stored, _)| stored)
+    }
+
+    pub(crate) fn write_and_read(&self, event: &E) -> Result<(Event, E), EventError> {
+        let (kind, data) = self.parts(event)?;
+        let read = self.read_stored(&Stored {
+            kind: &kind,
+            data: data.as_bytes(),
+            stream: "",
+            version: Version::START,
+        });
+        match read {
+            Ok(Read::Known(read)) => Ok((Event::new(kind, data), read)),
+            Ok(Read::Unknown) => Err(EventError::Unreadable { kind, source: None }),
+            Err(EventError::Data { kind, source, .. }) => Err(EventError::Unreadable {
+                kind,
+                source: Some(source),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An event's kind as it is stored, and its data.
+    fn parts(&self, event: &E) -> Result<(String, String), EventError> {
         let text = serde_json::to_string(event).map_err(EventError::Write)?;
         let (kind, data) = if text.starts_with('"') {
             let kind: String = serde_json::from_str(&text).map_err(EventError::Write)?;
@@ -183,7 +221,7 @@ impl<E: Serialize + DeserializeOwned> Events<E> {
             1 => kind,
             version => format!("{kind}{VERSION}{version}"),
         };
-        Ok(Event::new(kind, data))
+        Ok((kind, data))
     }
 
     /// The event that the store has.

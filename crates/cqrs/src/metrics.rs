@@ -23,7 +23,12 @@ pub fn of_consumers() -> impl Fn(&str, &Happened) + Send + Sync + 'static {
         };
         match happened {
             Happened::Began { .. } => here(true),
-            Happened::Lost => here(false),
+            // What is so now, the node that feeds it tells.
+            Happened::Lost => {
+                here(false);
+                gauge!(LAG, "consumer" => name.clone()).set(0.0);
+                gauge!(DEAD, "consumer" => name.clone()).set(0.0);
+            }
             Happened::At(progress) => {
                 let position = progress.position.get() as f64;
                 gauge!(LAG, "consumer" => name.clone()).set(progress.lag.as_secs_f64());

@@ -70,6 +70,16 @@ pub enum DecideError {
         /// The position, where one was given.
         position: Option<backstay_store::Position>,
     },
+    /// Only the first of a key can be skipped: what is behind it is tried again after that.
+    #[error("the first that consumer {consumer} has set aside of {key:?} is at {first}")]
+    NotFirst {
+        /// The consumer.
+        consumer: String,
+        /// The key.
+        key: String,
+        /// The position of the first.
+        first: backstay_store::Position,
+    },
     /// A value breaks a limit.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -166,8 +176,9 @@ impl Operator {
 
     /// The positions of what is set aside and of what was skipped.
     async fn left_out(&self, consumer: &str) -> Result<HashSet<u64>, Unavailable> {
-        let dead = self.dead(consumer).await?;
-        let mut positions: HashSet<u64> = dead.iter().map(|dead| dead.position.get()).collect();
+        let names = dead::names(&self.log, consumer).await?;
+        let position = |name: &String| name.rsplit_once('/')?.1.parse().ok();
+        let mut positions: HashSet<u64> = names.iter().filter_map(position).collect();
         let mut after = Version::START;
         loop {
             let page = self.log.read(&dead::audit(consumer), after, PAGE).await?;
@@ -203,7 +214,8 @@ impl Operator {
         self.decide(consumer, key, None, who, why).await
     }
 
-    /// Leaves out one event, and has what came behind it tried again. Who and why are kept in the stream `cqrs/{consumer}/audit`.
+    /// Leaves out the first event of a key that was set aside, and has what came behind it tried again. Until that is done, the
+    /// last decision about a key counts. Who and why are kept in the stream `cqrs/{consumer}/audit`.
     pub async fn skip(
         &self,
         consumer: &str,
@@ -229,19 +241,27 @@ impl Operator {
                 return Err(Invalid::new(field, format!("{text:?}"), limit).into());
             }
         }
-        let found = if let Some(position) = skip {
-            let letter = dead::letter(consumer, key, position.get());
-            self.log.get(&letter).await?.is_some()
-        } else {
-            let letters = dead::letters_of(consumer, key);
-            !self.log.list(&letters, "", 1).await?.is_empty()
+        let letters = dead::letters_of(consumer, key);
+        let first = self.log.list(&letters, "", 1).await?;
+        let not_found = || DecideError::NotFound {
+            consumer: consumer.to_owned(),
+            key: key.to_owned(),
+            position: skip,
         };
-        if !found {
-            return Err(DecideError::NotFound {
-                consumer: consumer.to_owned(),
-                key: key.to_owned(),
-                position: skip,
-            });
+        let first = first.first().ok_or_else(not_found)?;
+        if let Some(position) = skip {
+            let letter = dead::letter(consumer, key, position.get());
+            if self.log.get(&letter).await?.is_none() {
+                return Err(not_found());
+            }
+            if letter != first.key {
+                let first = first.key[letters.len()..].parse();
+                return Err(DecideError::NotFirst {
+                    consumer: consumer.to_owned(),
+                    key: key.to_owned(),
+                    first: backstay_store::Position::new(first.unwrap_or_default()),
+                });
+            }
         }
         let order = Order {
             key: key.to_owned(),

@@ -4,6 +4,7 @@ mod error;
 mod load;
 mod once;
 mod options;
+mod recent;
 mod snapshot;
 
 use std::fmt;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_store::{
-    Append, Batch, Commit, CommitError, Conflict, Expected, Position, Store, Unavailable, Version,
+    Append, Batch, Commit, CommitError, Conflict, Effect, Expected, Position, Store, Version,
 };
 use tokio::time::sleep;
 
@@ -20,6 +21,7 @@ use crate::events::Events;
 use load::Loaded;
 use once::Once;
 use options::Options;
+use recent::Recent;
 use snapshot::Snapshots;
 
 pub use error::{ExecuteError, LoadError};
@@ -37,6 +39,7 @@ struct Shared<D: Decider> {
     decider: D,
     events: Events<D::Event>,
     snapshots: Option<Snapshots<D::State>>,
+    recent: Recent<D::State>,
     options: Options,
 }
 
@@ -138,13 +141,6 @@ impl<D: Decider> Commands<D> {
     }
 }
 
-/// What is about to be written.
-struct Decided {
-    /// After it.
-    version: Version,
-    events: u32,
-}
-
 enum Executed {
     Done(Done),
     /// Another batch has the command's key.
@@ -166,24 +162,52 @@ impl<D: Decider> Shared<D> {
         command: &D::Command,
         once: Option<&Once>,
     ) -> Result<Executed, ExecuteError<D::Error>> {
-        let mut loaded = self.load(stream).await?;
-        for _ in 0..self.options.attempts {
-            let (batch, decided) = self.decide(stream, &mut loaded, command, once)?;
-            if decided.events == 0 && once.is_none() {
-                return Ok(Executed::Done(decided.done(loaded.position)));
+        let (mut loaded, mut is_kept) = match self.recent.take(stream) {
+            Some(kept) => (kept, true),
+            None => (self.load(stream).await?, false),
+        };
+        let mut attempts = 0;
+        while attempts < self.options.attempts {
+            let mut decided = self.decider.decide(&loaded.state, command);
+            // The commit is refused where what was kept is old. What commits no event has to look.
+            if is_kept && decided.as_ref().map_or(true, Vec::is_empty) {
+                loaded = self.refresh(stream, loaded).await?;
+                is_kept = false;
+                decided = self.decider.decide(&loaded.state, command);
+            }
+            attempts += u32::from(!is_kept);
+            let events = match decided {
+                Ok(events) => events,
+                Err(error) => {
+                    self.recent.put(stream, loaded);
+                    return Err(ExecuteError::Refused(error));
+                }
+            };
+            let (batch, mut done) = self.write(stream, &mut loaded, &events, once)?;
+            if events.is_empty() && once.is_none() {
+                self.recent.put(stream, loaded);
+                return Ok(Executed::Done(done));
             }
             match self.commit(batch).await {
-                Ok(_) if decided.events == 0 => {
-                    return Ok(Executed::Done(decided.done(loaded.position)));
+                Ok(commit) => {
+                    if !events.is_empty() {
+                        (loaded.position, done.position) = (commit.position, commit.position);
+                    }
+                    self.recent.put(stream, loaded);
+                    return Ok(Executed::Done(done));
                 }
-                Ok(commit) => return Ok(Executed::Done(decided.done(commit.position))),
                 Err(CommitError::Conflict(Conflict::Key { .. })) => {
                     return Ok(Executed::KeyIsUsed);
                 }
                 // What was decided on is not so any more.
-                Err(CommitError::Conflict(_)) => loaded = self.load(stream).await?,
+                Err(CommitError::Conflict(_)) => {
+                    (loaded, is_kept) = (self.load(stream).await?, false);
+                }
                 Err(CommitError::Invalid(invalid)) => return Err(invalid.into()),
-                Err(CommitError::Unavailable(unavailable)) => return Err(unavailable.into()),
+                Err(CommitError::Unavailable(unavailable)) => {
+                    self.recent.clear();
+                    return Err(unavailable.into());
+                }
                 Err(error) => unreachable!("it has no fence: {error}"),
             }
         }
@@ -192,78 +216,71 @@ impl<D: Decider> Shared<D> {
         })
     }
 
-    /// What a command comes to on what is so, as a batch that is good for nothing else. `once` puts the command's key.
-    fn decide(
+    /// What was decided on what is so, as a batch that is good for nothing else; the thing is what it is then. `once` puts the
+    /// command's key.
+    fn write(
         &self,
         stream: &str,
         loaded: &mut Loaded<D::State>,
-        command: &D::Command,
+        events: &[D::Event],
         once: Option<&Once>,
-    ) -> Result<(Batch, Decided), ExecuteError<D::Error>> {
-        let decided = self.decider.decide(&loaded.state, command);
-        let decided = decided.map_err(ExecuteError::Refused)?;
-        let count = u32::try_from(decided.len()).unwrap_or(u32::MAX);
-        let version = Version::new(loaded.version.get() + u64::from(count));
-        let outcome = Decided {
-            version,
-            events: count,
-        };
-        let expected = match loaded.version {
+    ) -> Result<(Batch, Done), ExecuteError<D::Error>> {
+        let before = loaded.version;
+        let expected = match before {
             Version::START => Expected::Absent,
             version => Expected::Exactly(version),
         };
+        loaded.version = Version::new(before.get() + events.len() as u64);
+        let mut written = Vec::with_capacity(events.len());
+        for event in events {
+            let (stored, read) = self.events.write_and_read(event)?;
+            // As the log tells it, which may be less than what was decided.
+            self.decider.evolve(&mut loaded.state, &read);
+            written.push(stored);
+        }
+        let done = Done {
+            position: loaded.position,
+            version: loaded.version,
+            events: u32::try_from(events.len()).unwrap_or(u32::MAX),
+            is_repeat: false,
+        };
         let mut batch = Batch::new();
         if let Some(once) = once {
-            batch = once.put(batch, &outcome, self.options.remember);
+            batch = once.put(batch, &done, self.options.remember);
         }
-        let written: Result<Vec<_>, _> = decided
-            .iter()
-            .map(|event| self.events.write(event))
-            .collect();
         if let Some(snapshots) = &self.snapshots
-            && snapshots.is_due(loaded.version, version)
+            && snapshots.is_due(before, loaded.version)
         {
-            for event in &decided {
-                self.decider.evolve(&mut loaded.state, event);
-            }
             let limit = self.store.limits().value_bytes;
             let key = self.snapshot_key(stream);
-            batch = snapshots.add(batch, (&key, limit), version, &loaded.state);
+            batch = snapshots.add(batch, (&key, limit), loaded.version, &loaded.state);
         }
-        if !decided.is_empty() {
+        if !events.is_empty() {
             // The last change, so that the commit's position is the last event's.
-            let append = Append::new(written?).expecting(expected);
+            let append = Append::new(written).expecting(expected);
             batch = batch.append(stream, append);
         }
-        Ok((batch, outcome))
+        Ok((batch, done))
     }
 
     /// Commits a batch, again if its answer is lost: it is the same.
     async fn commit(&self, batch: Batch) -> Result<Commit, CommitError> {
-        let mut commits = 1;
+        let (mut commits, mut lost) = (1, None);
         loop {
-            match self.store.commit(batch.clone()).await {
-                Err(CommitError::Unavailable(error)) if commits < COMMITS && may_pass(&error) => {
-                    commits += 1;
-                    sleep(BETWEEN_COMMITS * commits).await;
-                }
+            let error = match self.store.commit(batch.clone()).await {
+                Err(CommitError::Unavailable(error)) => error,
                 committed => return committed,
+            };
+            let may_pass = commits < COMMITS && !error.is_lasting();
+            // What one of them may have done, a later one that was not heard at all has not undone.
+            if error.effect() != Effect::NotExecuted {
+                lost = Some(error.clone());
             }
-        }
-    }
-}
-
-fn may_pass(error: &Unavailable) -> bool {
-    !error.is_lasting()
-}
-
-impl Decided {
-    fn done(&self, position: Position) -> Done {
-        Done {
-            position,
-            version: self.version,
-            events: self.events,
-            is_repeat: false,
+            if !may_pass {
+                return Err(lost.unwrap_or(error).into());
+            }
+            commits += 1;
+            sleep(BETWEEN_COMMITS * commits).await;
         }
     }
 }

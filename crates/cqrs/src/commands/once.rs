@@ -5,7 +5,7 @@ use std::time::Duration;
 use backstay_store::{Batch, Expected, Position, Put, Version};
 use serde::{Deserialize, Serialize};
 
-use super::{Commands, Decided, Done, ExecuteError, Executed, Shared};
+use super::{Commands, Done, ExecuteError, Executed, Shared};
 use crate::Invalid;
 use crate::decider::Decider;
 use crate::hash;
@@ -124,11 +124,11 @@ impl<D: Decider> Shared<D> {
 }
 
 impl Once {
-    pub(super) fn put(&self, batch: Batch, decided: &Decided, remember: Duration) -> Batch {
+    pub(super) fn put(&self, batch: Batch, done: &Done, remember: Duration) -> Batch {
         let record = Record {
             command: self.command.clone(),
-            version: decided.version.get(),
-            events: decided.events,
+            version: done.version.get(),
+            events: done.events,
         };
         let bytes = serde_json::to_vec(&record).unwrap_or_default();
         let put = Put::new(bytes).expires_after(remember);

@@ -7,6 +7,7 @@ use backstay_store::Store;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::recent::Recent;
 use super::snapshot::Snapshots;
 use super::{Commands, Shared};
 use crate::Invalid;
@@ -115,6 +116,7 @@ impl<D: Decider> CommandsBuilder<D> {
                 decider: self.decider,
                 events: self.events,
                 snapshots,
+                recent: Recent::new(),
                 options: self.options,
             }),
         })

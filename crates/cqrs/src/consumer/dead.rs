@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use backstay_store::{
-    Batch, CommitError, Expected, Fence, Position, Put, Store, Unavailable, Version,
+    Batch, Cause, Change, CommitError, Effect, Entry, Expected, Fence, Position, Put, Store,
+    Unavailable, Version,
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,28 @@ pub(crate) struct Order {
     pub(crate) why: String,
 }
 
+/// An order as it is in the store.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    pub(super) order: Order,
+    pub(super) revision: Position,
+}
+
+impl Given {
+    pub(super) fn changed(change: &Change) -> Option<Self> {
+        Self::read(change.value.as_ref()?, change.revision)
+    }
+
+    pub(super) fn there(entry: &Entry) -> Option<Self> {
+        Self::read(&entry.value, entry.revision)
+    }
+
+    fn read(value: &[u8], revision: Position) -> Option<Self> {
+        let order = serde_json::from_slice(value).ok()?;
+        Some(Self { order, revision })
+    }
+}
+
 /// What is kept of an event that was skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Skipped {
@@ -51,23 +74,29 @@ const ERROR: usize = 2_000;
 
 impl Letter {
     pub(crate) fn new(key: &str, place: &Place, error: Option<String>) -> Self {
-        let error = error.map(|mut error| {
-            let mut end = error.len().min(ERROR);
-            while !error.is_char_boundary(end) {
-                end -= 1;
-            }
-            error.truncate(end);
-            error
-        });
-        Self {
+        let letter = Self {
             key: key.to_owned(),
             stream: place.stream.clone(),
             version: place.version.get(),
             position: place.position.get(),
             kind: place.kind.clone(),
             at: place.at.as_millis(),
-            error,
+            error: None,
+        };
+        match error {
+            Some(error) => letter.because(error),
+            None => letter,
         }
+    }
+
+    pub(super) fn because(self, mut error: String) -> Self {
+        let mut end = error.len().min(ERROR);
+        while !error.is_char_boundary(end) {
+            end -= 1;
+        }
+        error.truncate(end);
+        let error = Some(error);
+        Self { error, ..self }
     }
 }
 
@@ -119,9 +148,12 @@ impl Dead {
             };
             after.clone_from(&last.key);
             for entry in &page {
-                if let Ok(letter) = serde_json::from_slice::<Letter>(&entry.value) {
-                    dead.add(&letter.key, Position::new(letter.position));
-                }
+                // What is behind one that can't be read would not be known.
+                let letter = serde_json::from_slice::<Letter>(&entry.value);
+                let letter = letter.map_err(|error| {
+                    Unavailable::new(Cause::Corrupt, Effect::NotExecuted).because(error)
+                })?;
+                dead.add(&letter.key, Position::new(letter.position));
             }
         }
     }
@@ -162,7 +194,7 @@ pub(super) async fn put(
     consumer: &str,
     fence: Option<&Fence>,
     letters: &[Letter],
-) -> Result<bool, Unavailable> {
+) -> Result<bool, CommitError> {
     for letter in letters {
         let bytes = serde_json::to_vec(letter).unwrap_or_default();
         let put = Put::new(bytes).expecting(Expected::Absent);
@@ -170,17 +202,16 @@ pub(super) async fn put(
         match log.commit(fenced(batch, fence)).await {
             Ok(_) | Err(CommitError::Conflict(_)) => {}
             Err(CommitError::Fenced { .. }) => return Ok(false),
-            Err(CommitError::Unavailable(unavailable)) => return Err(unavailable),
-            Err(error) => unreachable!("a letter is within all limits: {error}"),
+            Err(error) => return Err(error),
         }
     }
     Ok(true)
 }
 
 /// Takes away what a consumer has said and set aside that is no more. Who skipped what, and why, stays.
-pub(crate) async fn forget(log: &Store, consumer: &str) -> Result<(), Unavailable> {
+pub(crate) async fn forget(log: &Store, consumer: &str) -> Result<(), CommitError> {
     let said = Batch::new().delete(format!("{ALL}{consumer}"), Expected::Any);
-    commit(log, said).await?;
+    log.commit(said).await?;
     for prefix in [letters(consumer), orders(consumer)] {
         loop {
             let page = log.list(&prefix, "", PAGE).await?;
@@ -190,17 +221,26 @@ pub(crate) async fn forget(log: &Store, consumer: &str) -> Result<(), Unavailabl
             let gone = page.iter().fold(Batch::new(), |batch, entry| {
                 batch.delete(&entry.key, Expected::Any)
             });
-            commit(log, gone).await?;
+            log.commit(gone).await?;
         }
     }
     Ok(())
 }
 
-async fn commit(log: &Store, batch: Batch) -> Result<(), Unavailable> {
-    match log.commit(batch).await {
-        Ok(_) => Ok(()),
-        Err(CommitError::Unavailable(unavailable)) => Err(unavailable),
-        Err(error) => unreachable!("it expects nothing and has no fence: {error}"),
+/// The names of all letters of a consumer, without what they begin with.
+pub(crate) async fn names(log: &Store, consumer: &str) -> Result<BTreeSet<String>, Unavailable> {
+    let prefix = letters(consumer);
+    let (mut names, mut after) = (BTreeSet::new(), String::new());
+    loop {
+        let page = log.list(&prefix, &after, PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(names);
+        };
+        after.clone_from(&last.key);
+        names.extend(
+            page.iter()
+                .map(|entry| entry.key[prefix.len()..].to_owned()),
+        );
     }
 }
 

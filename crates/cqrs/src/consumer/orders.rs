@@ -1,20 +1,20 @@
 //! What people want of events that were set aside, done in parts beside what is new.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use backstay_store::{Append, Batch, Event, Expected, Position, Put};
 use tokio::time::sleep;
 
-use super::dead::{self, Letter, Order, Skipped};
+use super::dead::{self, Given, Letter, Order, Skipped};
 use super::progress::Happened;
-use super::run::{Feed, Fenced};
+use super::run::{AGAIN, Feed, Fenced};
 use super::sink::{Sink, SinkError};
 use super::{Consumer, Decoded, Item, Place};
 
 /// As many of a key's events are taken again before others have their turn.
 const SLICE: u32 = 100;
-const AGAIN: Duration = Duration::from_millis(100);
+const PAGE: u32 = 1_000;
 
 /// Why an order has not led to the end of a key's letters.
 enum Obeyed {
@@ -29,43 +29,49 @@ impl From<backstay_store::Unavailable> for Obeyed {
 }
 
 impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
-    /// Reads what orders there are, where some may have been missed. False if there are none.
-    pub(super) async fn read_orders(&mut self) -> bool {
+    /// Reads what orders there are, where some may have been missed. What can't be read now is missed still.
+    pub(super) async fn read_orders(&mut self) -> Result<(), String> {
+        self.has_missed = true;
         let orders = dead::orders(&self.consumer.name);
-        if let Ok(page) = self.consumer.log.list(&orders, "", SLICE).await {
-            let read = page
-                .iter()
-                .filter_map(|entry| serde_json::from_slice(&entry.value).ok());
-            self.orders = read.collect();
+        let (mut all, mut after) = (VecDeque::new(), String::new());
+        loop {
+            let page = self.consumer.log.list(&orders, &after, PAGE).await;
+            let page = page.map_err(|error| error.to_string())?;
+            let Some(last) = page.last() else {
+                break;
+            };
+            after.clone_from(&last.key);
+            all.extend(page.iter().filter_map(Given::there));
         }
-        !self.orders.is_empty()
+        (self.orders, self.has_missed) = (all, false);
+        Ok(())
     }
 
     /// Takes again some of what was set aside of the first key that somebody has said it of.
     pub(super) async fn slice(&mut self) -> Result<(), Fenced> {
-        let Some(order) = self.orders.pop_front() else {
+        let Some(given) = self.orders.pop_front() else {
             return Ok(());
         };
-        match self.obey(&order).await? {
+        let order = &given.order;
+        match self.obey(order).await? {
             Ok(true) => self.dead.over(&order.key),
             // There is more of it.
             Ok(false) => {
-                self.orders.push_back(order);
+                self.orders.push_back(given);
                 return Ok(());
             }
             Err(Obeyed::Refused) => {}
             Err(Obeyed::Unavailable(error)) => {
                 self.consumer.gauge.tell(&Happened::Stalled { error });
-                self.orders.push_back(order);
+                self.orders.push_back(given);
                 sleep(AGAIN).await;
                 // It may have taken what its answer was lost of.
-                return match self.sink.open(self.fence).await {
-                    Err(SinkError::Fenced) => Err(Fenced),
-                    _ => Ok(()),
-                };
+                return self.where_it_is().await.map(drop);
             }
         }
-        let over = Batch::new().delete(dead::order(&self.consumer.name, &order.key), Expected::Any);
+        // One that was given meanwhile stays.
+        let over = dead::order(&self.consumer.name, &order.key);
+        let over = Batch::new().delete(over, Expected::Exactly(given.revision));
         self.commit(over).await?;
         self.consumer.gauge.at(self.seen, self.dead.count());
         Ok(())
@@ -87,6 +93,10 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
                 continue;
             };
             let position = Position::new(letter.position);
+            // It comes again with the log, and would be taken twice.
+            if position > self.seen {
+                return Ok(Ok(false));
+            }
             let gone = Batch::new().delete(&entry.key, Expected::Any);
             if order.skip == Some(letter.position) {
                 let skipped = Skipped {
@@ -104,10 +114,7 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
             match self.take_again(&letter).await? {
                 Ok(()) => {}
                 Err(SinkError::Refused(error)) => {
-                    let letter = Letter {
-                        error: Some(error),
-                        ..letter
-                    };
+                    let letter = letter.because(error);
                     let bytes = serde_json::to_vec(&letter).unwrap_or_default();
                     self.commit(Batch::new().put(&entry.key, Put::new(bytes)))
                         .await?;

@@ -2,11 +2,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backstay_store::{Batch, CommitError, Fence, Position, Put, Recorded, Tail, Watch, WatchError};
+use backstay_store::{
+    Batch, Change, CommitError, Fence, Position, Put, Recorded, Tail, Unavailable, Watch,
+    WatchError,
+};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::dead::{self, Dead, Letter, Order};
+use super::dead::{self, Dead, Given, Letter};
 use super::options::Options;
 use super::progress::{ALL, Happened, Said};
 use super::sink::{Sink, SinkError};
@@ -26,7 +31,7 @@ pub(super) async fn run<T: Clone + Send + Sync + 'static>(
             tokio::select! {
                 biased;
                 () = stop.notified() => return,
-                _ = feed(&consumer, &mut sink, &fence) => {}
+                () = async { _ = feed(&consumer, &mut sink, &fence).await; sleep(AGAIN).await } => {}
             }
             continue;
         }
@@ -47,6 +52,12 @@ pub(super) async fn run<T: Clone + Send + Sync + 'static>(
         if is_stopped {
             return;
         }
+        // Whoever has a higher fence than this claim's gives way to none of its terms.
+        tokio::select! {
+            biased;
+            () = stop.notified() => return,
+            () = sleep(AGAIN) => {}
+        }
     }
 }
 
@@ -63,8 +74,35 @@ pub(super) struct Feed<'c, T, S> {
     at: Position,
     /// As far all was looked at.
     pub(super) seen: Position,
-    pub(super) orders: VecDeque<Order>,
-    told_at: Option<Instant>,
+    /// Since when that is further.
+    ahead_since: Option<Instant>,
+    pub(super) orders: VecDeque<Given>,
+    /// Orders may be there that were not heard of.
+    pub(super) has_missed: bool,
+    /// How far it was when that was said last.
+    said: Option<(Position, Instant)>,
+}
+
+/// What is being read. A question that takes long is waited for, whatever else there is to do meanwhile.
+struct Reads {
+    events: BoxFuture<'static, (Tail, Result<Vec<Recorded>, Unavailable>)>,
+    orders: BoxFuture<'static, (Watch, Result<Vec<Change>, WatchError>)>,
+}
+
+fn events_of(mut tail: Tail) -> BoxFuture<'static, (Tail, Result<Vec<Recorded>, Unavailable>)> {
+    async move {
+        let events = tail.next().await;
+        (tail, events)
+    }
+    .boxed()
+}
+
+fn orders_of(mut watch: Watch) -> BoxFuture<'static, (Watch, Result<Vec<Change>, WatchError>)> {
+    async move {
+        let changes = watch.next().await;
+        (watch, changes)
+    }
+    .boxed()
 }
 
 /// A position that nothing was taken at is written down after so long.
@@ -73,8 +111,13 @@ const FLUSH: Duration = Duration::from_millis(100);
 const TELL: Duration = Duration::from_secs(5);
 /// So long the log may take to say that there is something else to do.
 const BETWEEN: Duration = Duration::from_millis(20);
+/// And so often where it does not move.
+const ALIVE: Duration = Duration::from_secs(24 * 3_600);
+/// A consumer that nobody has fed for so long is one no more.
+const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// Between two looks when all is halted.
 const HALTED: Duration = Duration::from_secs(1);
+pub(super) const AGAIN: Duration = Duration::from_millis(100);
 
 /// Ends when somebody else has taken over.
 async fn feed<T: Clone + Send + Sync + 'static, S: Sink<T>>(
@@ -100,9 +143,9 @@ async fn begin<'c, T: Clone + Send + Sync + 'static, S: Sink<T>>(
     let (at, dead) = loop {
         attempt += 1;
         let error = match sink.open(fence).await {
-            Ok(at) => match load(consumer).await {
+            Ok(at) => match load(consumer, at).await {
                 Ok(dead) => break (at, dead),
-                Err(error) => error.to_string(),
+                Err(error) => error,
             },
             Err(SinkError::Fenced) => return Err(Fenced),
             Err(SinkError::Refused(error) | SinkError::Unavailable(error)) => error,
@@ -119,93 +162,131 @@ async fn begin<'c, T: Clone + Send + Sync + 'static, S: Sink<T>>(
         dead,
         at,
         seen: at,
+        ahead_since: None,
         orders: VecDeque::new(),
-        told_at: None,
+        has_missed: false,
+        said: None,
     })
 }
 
-/// What each process has for itself forgets with it what was set aside.
-async fn load<T>(consumer: &Consumer<T>) -> Result<Dead, backstay_store::Unavailable> {
+/// What was set aside. What each process has for itself forgets it with the process.
+async fn load<T>(consumer: &Consumer<T>, at: Position) -> Result<Dead, String> {
+    let head = consumer.log.head().await;
+    let head = head.map_err(|error| error.to_string())?;
+    if at > head {
+        // To go on would be to miss what comes up to there.
+        return Err(format!(
+            "it is at position {at}, and the log ends at {head}: was the log restored from a backup?"
+        ));
+    }
     if consumer.options.is_own {
         return Ok(Dead::default());
     }
-    Dead::load(&consumer.log, &consumer.name).await
+    let dead = Dead::load(&consumer.log, &consumer.name).await;
+    dead.map_err(|error| error.to_string())
 }
 
 enum Next {
     Events(Vec<Recorded>),
-    Orders(Vec<Order>),
+    Orders(Vec<Given>),
     /// Orders may have been missed.
     Look,
     Stalled(String),
     Flush,
     Slice,
+    Say,
 }
 
 impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
     async fn go_on(&mut self) -> Fenced {
-        let mut tail = self.consumer.log.tail(self.at);
         let orders = dead::orders(&self.consumer.name);
-        let mut watch = self.consumer.log.watch(&orders, Position::START);
+        let mut reads = Reads {
+            events: events_of(self.consumer.log.tail(self.at)),
+            orders: orders_of(self.consumer.log.watch(&orders, Position::START)),
+        };
+        self.say().await;
         let mut attempt = 0;
         loop {
-            let next = self.next(&mut tail, &mut watch).await;
-            let done = match next {
+            let stalled = match self.next(&mut reads).await {
                 // In turn: neither waits for the end of the other.
                 Next::Events(events) => match self.events(events).await {
-                    Ok(()) => self.slice().await,
-                    fenced => fenced,
+                    Ok(()) => self.slice().await.map(|()| None),
+                    Err(fenced) => Err(fenced),
                 },
                 Next::Orders(orders) => {
                     self.orders.extend(orders);
-                    Ok(())
+                    Ok(None)
                 }
-                Next::Look => {
-                    self.read_orders().await;
-                    Ok(())
+                Next::Look => Ok(self.read_orders().await.err()),
+                Next::Slice => self.slice().await.map(|()| None),
+                Next::Flush => {
+                    // Where it fails, others have their turn before the next.
+                    self.ahead_since = Some(Instant::now());
+                    self.take(Vec::new(), self.seen).await.map(|()| None)
                 }
-                Next::Slice => self.slice().await,
-                Next::Flush => self.take(Vec::new(), self.seen).await,
-                Next::Stalled(error) => {
+                Next::Say => Ok(None),
+                Next::Stalled(error) => Ok(Some(error)),
+            };
+            match stalled {
+                Ok(None) => attempt = 0,
+                Ok(Some(error)) => {
                     attempt += 1;
                     self.consumer.gauge.tell(&Happened::Stalled { error });
                     sleep(Options::rest(attempt)).await;
                     continue;
                 }
-            };
-            attempt = 0;
-            if done.is_err() {
-                return Fenced;
+                Err(fenced) => return fenced,
             }
             self.say().await;
         }
     }
 
-    async fn next(&self, tail: &mut Tail, watch: &mut Watch) -> Next {
-        let flush_at = Instant::now() + FLUSH;
+    async fn next(&mut self, reads: &mut Reads) -> Next {
+        if self.has_missed {
+            return Next::Look;
+        }
+        let flush_at = self.ahead_since.map(|since| since + FLUSH);
+        let say_at = self.said.map(|(said, at)| {
+            let is_new = said != self.seen;
+            at + if is_new { TELL } else { ALIVE }
+        });
         let has_orders = !self.orders.is_empty();
         let takes_orders = !self.consumer.options.is_own;
+        // Due before anything else, so that a busy log does not put it off.
+        if flush_at.is_some_and(|at| at <= Instant::now()) {
+            return Next::Flush;
+        }
         tokio::select! {
             biased;
-            changes = watch.next(), if takes_orders => match changes {
+            (watch, changes) = &mut reads.orders, if takes_orders => match changes {
                 Ok(changes) => {
-                    let values = changes.into_iter().filter_map(|change| change.value);
-                    Next::Orders(values.filter_map(|value| serde_json::from_slice(&value).ok()).collect())
+                    reads.orders = orders_of(watch);
+                    Next::Orders(changes.iter().filter_map(Given::changed).collect())
                 }
                 Err(WatchError::Forgotten { until }) => {
                     let orders = dead::orders(&self.consumer.name);
-                    *watch = self.consumer.log.watch(&orders, until);
+                    reads.orders = orders_of(self.consumer.log.watch(&orders, until));
+                    self.has_missed = true;
                     Next::Look
                 }
-                Err(error) => Next::Stalled(error.to_string()),
+                Err(error) => {
+                    reads.orders = orders_of(watch);
+                    Next::Stalled(error.to_string())
+                }
             },
-            events = tail.next() => match events {
-                Ok(events) => Next::Events(events),
-                Err(error) => Next::Stalled(error.to_string()),
-            },
+            (tail, events) = &mut reads.events => {
+                reads.events = events_of(tail);
+                events.map_or_else(|error| Next::Stalled(error.to_string()), Next::Events)
+            }
             () = sleep(BETWEEN), if has_orders => Next::Slice,
-            () = sleep_until(flush_at), if self.seen > self.at => Next::Flush,
+            () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => Next::Flush,
+            () = sleep_until(say_at.unwrap_or_else(Instant::now)), if say_at.is_some() => Next::Say,
         }
+    }
+
+    /// The sink is there.
+    fn is_at(&mut self, to: Position) {
+        (self.at, self.seen, self.ahead_since) = (to, to, None);
     }
 
     /// Takes a page of the log.
@@ -242,6 +323,7 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
         self.set_aside(letters).await?;
         if items.is_empty() {
             self.seen = to;
+            self.ahead_since.get_or_insert_with(Instant::now);
         } else {
             self.take(items, to).await?;
         }
@@ -297,33 +379,47 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
         let shared: Arc<[Item<T>]> = items.into();
         let (mut refused, mut stalled) = (0, 0);
         loop {
-            match self.sink.take(shared.clone(), to, self.fence).await {
+            let refusal = match self.sink.take(shared.clone(), to, self.fence).await {
                 Ok(()) => {
-                    (self.at, self.seen) = (to, to);
+                    self.is_at(to);
                     return Ok(Ok(()));
                 }
                 Err(SinkError::Fenced) => return Err(Fenced),
-                Err(SinkError::Refused(error)) => {
-                    refused += 1;
-                    // Of many, only the bad one is worth waiting for.
-                    if items.len() > 1 || refused >= self.consumer.options.attempts {
-                        return Ok(Err(error));
-                    }
-                    sleep(Options::rest(refused)).await;
-                }
+                Err(SinkError::Refused(error)) => Some(error),
                 Err(SinkError::Unavailable(error)) => {
                     stalled += 1;
                     self.consumer.gauge.tell(&Happened::Stalled { error });
                     sleep(Options::rest(stalled)).await;
-                    // It may have taken them.
-                    match self.sink.open(self.fence).await {
-                        Ok(at) if at >= to => {
-                            (self.at, self.seen) = (to, to);
-                            return Ok(Ok(()));
-                        }
-                        Err(SinkError::Fenced) => return Err(Fenced),
-                        _ => {}
-                    }
+                    None
+                }
+            };
+            // It may have taken them, and refuse them for that; and one that can't be written to refuses everything.
+            if self.where_it_is().await? >= to {
+                self.is_at(to);
+                return Ok(Ok(()));
+            }
+            if let Some(error) = refusal {
+                refused += 1;
+                // Of many, only the bad one is worth waiting for.
+                if items.len() > 1 || refused >= self.consumer.options.attempts {
+                    return Ok(Err(error));
+                }
+                sleep(Options::rest(refused)).await;
+            }
+        }
+    }
+
+    /// Asks the sink, which has to write for that, until it answers.
+    pub(super) async fn where_it_is(&mut self) -> Result<Position, Fenced> {
+        let mut stalled = 0;
+        loop {
+            match self.sink.open(self.fence).await {
+                Ok(at) => return Ok(at),
+                Err(SinkError::Fenced) => return Err(Fenced),
+                Err(SinkError::Refused(error) | SinkError::Unavailable(error)) => {
+                    stalled += 1;
+                    self.consumer.gauge.tell(&Happened::Stalled { error });
+                    sleep(Options::rest(stalled)).await;
                 }
             }
         }
@@ -334,7 +430,7 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
         // Those that the store has: only of them a person can make room.
         let mut stored = self.dead.count();
         self.know(&letters);
-        if letters.is_empty() || self.consumer.options.is_own {
+        if letters.is_empty() {
             return Ok(());
         }
         let Consumer {
@@ -344,6 +440,15 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
             gauge,
             ..
         } = self.consumer;
+        if options.is_own {
+            // Nobody can make room.
+            while self.dead.count() > options.dead_limit {
+                let dead = self.dead.count();
+                gauge.tell(&Happened::Halted { dead });
+                sleep(HALTED).await;
+            }
+            return Ok(());
+        }
         let mut attempt = 0;
         loop {
             if stored > options.dead_limit {
@@ -353,7 +458,7 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
                     self.dead = dead;
                 }
                 // Orders are what makes room.
-                if self.read_orders().await {
+                if self.read_orders().await.is_ok() {
                     Box::pin(self.slice()).await?;
                 }
                 stored = self.dead.count();
@@ -388,13 +493,13 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
         });
     }
 
-    /// Commits to the log's store until it has said yes.
+    /// Commits to the log's store until it has said yes, or that somebody else was first.
     pub(super) async fn commit(&self, batch: Batch) -> Result<(), Fenced> {
         let batch = batch.fenced(self.fence.clone());
         let mut attempt = 0;
         loop {
             match self.consumer.log.commit(batch.clone()).await {
-                Ok(_) => return Ok(()),
+                Ok(_) | Err(CommitError::Conflict(_)) => return Ok(()),
                 Err(CommitError::Fenced { .. }) => return Err(Fenced),
                 Err(error) => {
                     attempt += 1;
@@ -408,11 +513,11 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
 
     /// Says in the log's store how far it is.
     async fn say(&mut self) {
-        let is_known = self.told_at.is_some_and(|at| at.elapsed() < TELL);
+        let is_known = self.said.is_some_and(|(_, at)| at.elapsed() < TELL);
         if self.consumer.options.is_own || is_known {
             return;
         }
-        self.told_at = Some(Instant::now());
+        self.said = Some((self.seen, Instant::now()));
         let said = Said {
             position: self.seen.get(),
             streams: self.consumer.prefix.clone(),
@@ -420,12 +525,9 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
         };
         let key = format!("{ALL}{}", self.consumer.name);
         let put = Put::new(serde_json::to_vec(&said).unwrap_or_default());
-        let batch = Batch::new().put(key, put);
+        let batch = Batch::new().put(key, put.expires_after(KNOWN_FOR));
         // It is said again.
-        let _ = self
-            .consumer
-            .log
-            .commit(batch.fenced(self.fence.clone()))
-            .await;
+        let log = &self.consumer.log;
+        let _ = log.commit(batch.fenced(self.fence.clone())).await;
     }
 }

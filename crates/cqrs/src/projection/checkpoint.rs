@@ -1,7 +1,8 @@
 //! How far a read model in a store is, in the same commit as the model.
 
 use backstay_store::{
-    Batch, Commit, CommitError, Conflict, Expected, Fence, Position, Put, Store, Unavailable,
+    Batch, Cause, Commit, CommitError, Conflict, Effect, Expected, Fence, Position, Put, Store,
+    Unavailable,
 };
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +107,12 @@ impl Checkpoint {
         batch.put(key, put.expires_after(AGAIN))
     }
 
+    /// Whether an event that was set aside is known to be taken.
+    pub(crate) async fn has_again(&self, position: Position) -> Result<bool, SinkError> {
+        let key = format!("{}/again/{:020}", self.key, position.get());
+        Ok(self.store.get(&key).await?.is_some())
+    }
+
     /// Whether it was refused because that was said before.
     pub(crate) fn is_again(&self, conflict: &Conflict) -> bool {
         let again = format!("{}/again/", self.key);
@@ -116,15 +123,23 @@ impl Checkpoint {
 /// Whoever takes an event again has said so long before.
 const AGAIN: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3_600);
 
-fn key(consumer: &str) -> String {
+/// Where it is in the store.
+pub(crate) fn key(consumer: &str) -> String {
     format!("cqrs/{consumer}/checkpoint")
 }
 
-/// How far a read model is; at the start if it has not begun.
-pub(crate) async fn told(store: &Store, consumer: &str) -> Result<Told, Unavailable> {
-    let entry = store.get(&key(consumer)).await?;
-    let told = entry.and_then(|entry| serde_json::from_slice(&entry.value).ok());
-    Ok(told.unwrap_or_default())
+/// How far a read model is, and the revision that says so; at the start if it has not begun.
+pub(crate) async fn there(
+    store: &Store,
+    consumer: &str,
+) -> Result<(Told, Option<Position>), Unavailable> {
+    let Some(entry) = store.get(&key(consumer)).await? else {
+        return Ok((Told::default(), None));
+    };
+    let told = serde_json::from_slice(&entry.value);
+    let told =
+        told.map_err(|error| Unavailable::new(Cause::Corrupt, Effect::NotExecuted).because(error))?;
+    Ok((told, Some(entry.revision)))
 }
 
 fn read(value: &[u8]) -> Result<Told, SinkError> {

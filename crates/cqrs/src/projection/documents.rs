@@ -154,6 +154,11 @@ impl<V: DeserializeOwned> Documents<V> {
         self.view.rebuild().await
     }
 
+    /// Gives up the generation that is being built, if one is. What it has left behind is taken away.
+    pub async fn abandon_rebuild(&self) -> Result<(), Unavailable> {
+        self.view.abandon_rebuild().await
+    }
+
     /// Gives the claim to other nodes. What is under way is taken or not, and they go on from there.
     pub async fn stop(self) {
         if let Some(feeder) = self.feeder {

@@ -1,6 +1,8 @@
 //! Which of a read model's generations is live, and which is being built.
 
-use backstay_store::{Batch, CommitError, Expected, Position, Put, Store, Unavailable};
+use backstay_store::{
+    Batch, Cause, CommitError, Effect, Expected, Position, Put, Store, Unavailable,
+};
 use serde::{Deserialize, Serialize};
 
 /// What the read model's store says of its generations.
@@ -37,6 +39,12 @@ fn key(name: &str) -> String {
 }
 
 impl Generations {
+    /// A number that none has had.
+    pub(super) fn next(&self) -> u32 {
+        let retired = self.retired.iter().max();
+        retired.copied().unwrap_or_default().max(self.live) + 1
+    }
+
     pub(super) async fn load(
         store: &Store,
         name: &str,
@@ -44,7 +52,10 @@ impl Generations {
         let Some(entry) = store.get(&key(name)).await? else {
             return Ok((FIRST, None));
         };
-        let read = serde_json::from_slice(&entry.value).unwrap_or(FIRST);
+        let read = serde_json::from_slice(&entry.value);
+        let read = read.map_err(|error| {
+            Unavailable::new(Cause::Corrupt, Effect::NotExecuted).because(error)
+        })?;
         Ok((read, Some(entry.revision)))
     }
 
@@ -64,9 +75,8 @@ impl Generations {
     ) -> Result<bool, Unavailable> {
         match store.commit(self.batch(name, loaded)).await {
             Ok(_) => Ok(true),
-            Err(CommitError::Conflict(_)) => Ok(false),
             Err(CommitError::Unavailable(unavailable)) => Err(unavailable),
-            Err(error) => unreachable!("it is within all limits and has no fence: {error}"),
+            Err(_) => Ok(false),
         }
     }
 }

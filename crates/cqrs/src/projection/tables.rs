@@ -116,6 +116,11 @@ impl Tables {
         self.view.rebuild().await
     }
 
+    /// Gives up the generation that is being built, if one is. What it has left behind is taken away.
+    pub async fn abandon_rebuild(&self) -> Result<(), Unavailable> {
+        self.view.abandon_rebuild().await
+    }
+
     /// Gives the claim to other nodes. What is under way is taken or not, and they go on from there.
     pub async fn stop(self) {
         if let Some(feeder) = self.feeder {
@@ -288,7 +293,10 @@ impl<S: Transactional, T: Table<S>> Sink<Arc<T::Event>> for TablesSink<S, T> {
                     if self.checkpoint.is_again(&conflict) => {}
                 Err(CommitWithError::Commit(error)) => return Err(not_committed(error)),
                 Err(CommitWithError::Work(Refused(error))) => {
-                    return Err(SinkError::Refused(error));
+                    // It may refuse to be taken again, because it was.
+                    if !self.checkpoint.has_again(position).await? {
+                        return Err(SinkError::Refused(error));
+                    }
                 }
                 Err(error) => return Err(SinkError::Refused(error.to_string())),
             }

@@ -37,8 +37,14 @@ impl View {
     }
 
     pub(super) async fn told(&self) -> Result<Told, Unavailable> {
-        let (_, live) = self.live().await?;
-        checkpoint::told(&self.store, &live).await
+        loop {
+            let (_, live) = self.live().await?;
+            let (told, _) = checkpoint::there(&self.store, &live).await?;
+            // What the live one tells is in the next one too. One that was replaced meanwhile may tell more.
+            if self.live().await?.1 == live {
+                return Ok(told);
+            }
+        }
     }
 
     pub(super) async fn at_least(
@@ -92,10 +98,24 @@ impl View {
                 return Ok(());
             }
             let next = Generations {
-                building: Some(generations.live + 1),
+                building: Some(generations.next()),
                 ..generations
             };
             if next.put(&self.store, &self.name, loaded).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gives up the generation that is being built, if one is.
+    pub(super) async fn abandon_rebuild(&self) -> Result<(), Unavailable> {
+        loop {
+            let (mut generations, loaded) = Generations::load(&self.store, &self.name).await?;
+            let Some(building) = generations.building.take() else {
+                return Ok(());
+            };
+            generations.retired.push(building);
+            if generations.put(&self.store, &self.name, loaded).await? {
                 return Ok(());
             }
         }

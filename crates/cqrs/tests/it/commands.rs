@@ -1,8 +1,12 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use backstay_cqrs::{Commands, ExecuteError, LoadError};
 use backstay_store::{Batch, Event as Stored, Position, Version};
 use futures_util::future::join_all;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tokio::runtime::Builder;
 
 use crate::world::{Account, Accounts, Command, TooLittle, commands, events, file, memory};
 
@@ -219,4 +223,56 @@ async fn options_have_limits() {
     }
     let empty = commands(&store).execute("", &Command::Nothing).await;
     assert!(matches!(empty, Err(ExecuteError::Invalid(_))), "{empty:?}");
+}
+
+proptest! {
+    /// CQ-1: what a process keeps of a thing changes nothing: of several processes each decides on what all of them have done,
+    /// by one attempt where nobody decides at the same time.
+    #[test]
+    fn what_is_kept_is_never_old(steps in vec((0..3_usize, 0..2_u8, 0..4_u8, 1..5_u64), 1..60)) {
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let store = memory();
+            let processes: Vec<_> = (0..3)
+                .map(|_| Commands::builder(store.clone(), "account", Accounts, events()))
+                .map(|accounts| accounts.attempts(1).build().unwrap())
+                .collect();
+            let mut truth = BTreeMap::<u8, (u64, u64)>::new();
+            for (number, (process, id, kind, cents)) in steps.into_iter().enumerate() {
+                let (there, version) = truth.entry(id).or_default();
+                let command = match kind {
+                    0 | 1 => Command::Deposit(cents),
+                    2 => Command::Withdraw(cents * 3),
+                    _ => Command::Nothing,
+                };
+                let (accounts, id) = (&processes[process], id.to_string());
+                let done = if number % 3 == 0 {
+                    accounts.execute_once(&id, &number.to_string(), &command).await
+                } else {
+                    accounts.execute(&id, &command).await
+                };
+                match command {
+                    Command::Deposit(cents) => (*there, *version) = (*there + cents, *version + 1),
+                    Command::Withdraw(cents) if cents <= *there => {
+                        (*there, *version) = (*there - cents, *version + 1);
+                    }
+                    Command::Withdraw(asked) => {
+                        let there = *there;
+                        let Err(ExecuteError::Refused(error)) = done else {
+                            panic!("{done:?}");
+                        };
+                        assert_eq!(error, TooLittle { asked, there });
+                        continue;
+                    }
+                    _ => {}
+                }
+                let done = done.unwrap();
+                assert_eq!(done.version, Version::new(*version));
+                let last = Version::new(version.saturating_sub(1));
+                let last = store.read(&format!("account/{id}"), last, 1).await.unwrap();
+                let last = last.first().map_or(Position::START, |event| event.position);
+                assert_eq!(done.position, last);
+            }
+        });
+    }
 }

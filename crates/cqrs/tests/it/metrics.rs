@@ -34,7 +34,6 @@ fn tell_all(lag: Duration) {
         },
         Happened::Halted { dead: 3 },
         Happened::Recovered { key },
-        Happened::Lost,
     ] {
         tell("balances~2", &happened);
     }
@@ -55,9 +54,16 @@ fn the_page_lists_every_metric() {
     for line in [
         "backstay_consumer_lag{consumer=\"balances~2\"} 1.5\n",
         "backstay_consumer_position{consumer=\"balances~2\"} 7\n",
-        "backstay_consumer_here{consumer=\"balances~2\"} 0\n",
+        "backstay_consumer_here{consumer=\"balances~2\"} 1\n",
     ] {
         assert!(page.contains(line), "{page}");
+    }
+    // The node that feeds it from now on tells the rest.
+    metrics::with_local_recorder(&recorder, || of_consumers()("balances~2", &Happened::Lost));
+    let lost = recorder.handle().render();
+    for name in ["lag", "dead", "here"] {
+        let line = format!("backstay_consumer_{name}{{consumer=\"balances~2\"}} 0\n");
+        assert!(lost.contains(&line), "{lost}");
     }
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let counted: BTreeSet<String> = types.map(|line| line.replace(' ', " | ")).collect();

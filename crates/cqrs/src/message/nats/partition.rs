@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::delivery::Delivery;
 use super::source::{Listener, NatsHappened};
 use super::{NatsError, stream};
-use crate::message::Message;
+use crate::consumer::contained;
+use crate::message::{Message, MessageError};
 
 /// What is needed to follow a partition.
 #[derive(Clone)]
@@ -32,6 +33,8 @@ const ASKED: Duration = Duration::from_secs(30);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// A message that was dropped comes again after this.
 const DROPPED: Duration = Duration::from_secs(1);
+/// One that this code can't read waits so long for code that can.
+const LATER: Duration = Duration::from_secs(30);
 const FIRST_REST: Duration = Duration::from_millis(50);
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
@@ -111,10 +114,15 @@ impl Partition {
         let (read, reply) = match (read, message.reply.clone()) {
             (Ok(read), Some(reply)) => (read, reply),
             (Err(error), _) => {
+                // Newer code reads another version of the form; what is no message at all is never one.
+                let answer = match error {
+                    MessageError::Version(_) => AckKind::Nak(Some(LATER)),
+                    _ => AckKind::Term,
+                };
                 let error = crate::projection::chain(&error);
                 self.tell(&NatsHappened::Unreadable { sequence, error });
                 // It comes again if this is lost.
-                let _ = message.ack_with(AckKind::Term).await;
+                let _ = message.ack_with(answer).await;
                 return Some(());
             }
             (_, None) => return Some(()),
@@ -143,7 +151,8 @@ impl Partition {
 
     fn tell(&self, happened: &NatsHappened) {
         if let Some(listener) = &self.listener {
-            listener(happened);
+            // One that panics takes nothing else with it.
+            let _ = contained(|| listener(happened));
         }
     }
 
