@@ -27,6 +27,8 @@
 
 mod backend;
 mod batch;
+#[cfg(feature = "test-util")]
+mod between;
 mod claim;
 mod clock;
 mod commit;
@@ -49,6 +51,8 @@ mod with;
 
 pub use backend::{Backend, Capabilities, Durability, Pending};
 pub use batch::{Append, Batch, BatchId, Event, Expected, Fence, Put};
+#[cfg(feature = "test-util")]
+pub use between::Between;
 pub use claim::{Claim, ClaimError, Owner};
 #[cfg(feature = "test-util")]
 pub use clock::TestClock;

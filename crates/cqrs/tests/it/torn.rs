@@ -9,9 +9,8 @@ use backstay_cqrs::{
     Documents, InProcess, Inbox, Operator, Projection, Received, Relay, Seen, Taken,
 };
 use backstay_store::{
-    Backend, Batch, BatchId, Capabilities, Change, Claim, ClaimError, Commit, CommitError, Entry,
-    MemoryStore, Owner, Pending, Position, Recorded, SqliteStore, Store, TestClock, Timestamp,
-    Version,
+    Backend, Batch, Between, Commit, CommitError, MemoryStore, Pending, Position, SqliteStore,
+    Store, TestClock, Timestamp,
 };
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
@@ -59,17 +58,11 @@ struct Way {
     cut: Cut,
 }
 
-macro_rules! through {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)+) => { $(
-        fn $name(&self, $($arg: $type),*) -> $answer {
-            self.store.$name($($arg),*)
-        }
-    )+ };
-}
+impl Between for Way {
+    type Below = MemoryStore;
 
-impl Backend for Way {
-    fn capabilities(&self) -> Capabilities {
-        self.store.capabilities()
+    fn below(&self) -> &MemoryStore {
+        &self.store
     }
 
     fn commit(&self, batch: Batch) -> Pending<'_, Commit, CommitError> {
@@ -80,26 +73,6 @@ impl Backend for Way {
             answer
         }
         .boxed()
-    }
-
-    fn changed(&self) -> watch::Receiver<u64> {
-        self.store.changed()
-    }
-
-    through! {
-        find(id: BatchId) -> Pending<'_, Option<Commit>>;
-        head() -> Pending<'_, Position>;
-        read(stream: String, after: Version, limit: u32) -> Pending<'_, Vec<Recorded>>;
-        read_all(after: Position, limit: u32) -> Pending<'_, Vec<Recorded>>;
-        get(key: String) -> Pending<'_, Option<Entry>>;
-        list(prefix: String, after: String, limit: u32) -> Pending<'_, Vec<Entry>>;
-        changes(prefix: String, after: Position, limit: u32)
-            -> Pending<'_, Result<Vec<Change>, Position>>;
-        claim(name: String, owner: Owner, ttl: Duration) -> Pending<'_, Claim, ClaimError>;
-        renew(claim: Claim, ttl: Duration) -> Pending<'_, Claim, ClaimError>;
-        release(claim: Claim) -> Pending<'_, bool>;
-        holder(name: String) -> Pending<'_, Option<Claim>>;
-        sweep() -> Pending<'_, u64>;
     }
 }
 

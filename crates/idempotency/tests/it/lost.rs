@@ -10,12 +10,11 @@ use backstay_idempotency::{
 };
 use backstay_store::sqlite::rusqlite;
 use backstay_store::{
-    Backend, Batch, BatchId, Capabilities, Cause, Change, Claim, ClaimError, Commit, CommitError,
-    CommitWithError, CommittedWith, Effect, Entry, Expected, MemoryStore, Owner, Pending, Position,
-    Put, Recorded, SqliteStore, Store, TestClock, Timestamp, Transactional, Unavailable, Version,
+    Backend, Batch, BatchId, Between, Cause, Commit, CommitError, CommitWithError, CommittedWith,
+    Effect, Expected, MemoryStore, Pending, Put, SqliteStore, Store, TestClock, Timestamp,
+    Transactional, Unavailable,
 };
 use futures_util::FutureExt;
-use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::ground::{sqlite, until};
@@ -72,7 +71,13 @@ struct Lossy {
     fates: Fates,
 }
 
-impl Backend for Lossy {
+impl Between for Lossy {
+    type Below = MemoryStore;
+
+    fn below(&self) -> &MemoryStore {
+        &self.inner
+    }
+
     fn commit(&self, batch: Batch) -> Pending<'_, Commit, CommitError> {
         let fate = self.fates.next();
         let meanwhile = self.fates.meanwhile.lock().unwrap().take();
@@ -88,67 +93,6 @@ impl Backend for Lossy {
             done.and(Err(fate.error().into()))
         }
         .boxed()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn find(&self, id: BatchId) -> Pending<'_, Option<Commit>> {
-        self.inner.find(id)
-    }
-
-    fn head(&self) -> Pending<'_, Position> {
-        self.inner.head()
-    }
-
-    fn read(&self, stream: String, after: Version, limit: u32) -> Pending<'_, Vec<Recorded>> {
-        self.inner.read(stream, after, limit)
-    }
-
-    fn read_all(&self, after: Position, limit: u32) -> Pending<'_, Vec<Recorded>> {
-        self.inner.read_all(after, limit)
-    }
-
-    fn get(&self, key: String) -> Pending<'_, Option<Entry>> {
-        self.inner.get(key)
-    }
-
-    fn list(&self, prefix: String, after: String, limit: u32) -> Pending<'_, Vec<Entry>> {
-        self.inner.list(prefix, after, limit)
-    }
-
-    fn changes(
-        &self,
-        prefix: String,
-        after: Position,
-        limit: u32,
-    ) -> Pending<'_, Result<Vec<Change>, Position>> {
-        self.inner.changes(prefix, after, limit)
-    }
-
-    fn claim(&self, name: String, owner: Owner, ttl: Duration) -> Pending<'_, Claim, ClaimError> {
-        self.inner.claim(name, owner, ttl)
-    }
-
-    fn renew(&self, claim: Claim, ttl: Duration) -> Pending<'_, Claim, ClaimError> {
-        self.inner.renew(claim, ttl)
-    }
-
-    fn release(&self, claim: Claim) -> Pending<'_, bool> {
-        self.inner.release(claim)
-    }
-
-    fn holder(&self, name: String) -> Pending<'_, Option<Claim>> {
-        self.inner.holder(name)
-    }
-
-    fn sweep(&self) -> Pending<'_, u64> {
-        self.inner.sweep()
-    }
-
-    fn changed(&self) -> watch::Receiver<u64> {
-        self.inner.changed()
     }
 }
 

@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_store::{
-    Backend, Batch, BatchId, Capabilities, Cause, Change, Claim, ClaimError, Commit, CommitError,
-    Effect, Entry, MemoryStore, Owner, Pending, Position, Recorded, Unavailable, Version,
+    Backend, Batch, Between, Cause, Commit, CommitError, Effect, MemoryStore, Pending, Unavailable,
 };
 use futures_util::FutureExt;
-use tokio::sync::watch;
 
 use super::case::Kind;
 use super::plan::{Plan, Struck};
@@ -85,24 +83,11 @@ impl Station {
     }
 }
 
-macro_rules! through {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)+) => { $(
-        fn $name(&self, $($arg: $type),*) -> $answer {
-            async move {
-                self.pass().await;
-                self.is_there()?;
-                let answer = self.store.$name($($arg),*).await;
-                self.pass().await;
-                answer
-            }
-            .boxed()
-        }
-    )+ };
-}
+impl Between for Station {
+    type Below = MemoryStore;
 
-impl Backend for Station {
-    fn capabilities(&self) -> Capabilities {
-        self.store.capabilities()
+    fn below(&self) -> &MemoryStore {
+        &self.store
     }
 
     fn commit(&self, batch: Batch) -> Pending<'_, Commit, CommitError> {
@@ -124,23 +109,18 @@ impl Backend for Station {
         .boxed()
     }
 
-    fn changed(&self) -> watch::Receiver<u64> {
-        self.store.changed()
-    }
-
-    through! {
-        find(id: BatchId) -> Pending<'_, Option<Commit>>;
-        head() -> Pending<'_, Position>;
-        read(stream: String, after: Version, limit: u32) -> Pending<'_, Vec<Recorded>>;
-        read_all(after: Position, limit: u32) -> Pending<'_, Vec<Recorded>>;
-        get(key: String) -> Pending<'_, Option<Entry>>;
-        list(prefix: String, after: String, limit: u32) -> Pending<'_, Vec<Entry>>;
-        changes(prefix: String, after: Position, limit: u32)
-            -> Pending<'_, Result<Vec<Change>, Position>>;
-        claim(name: String, owner: Owner, ttl: Duration) -> Pending<'_, Claim, ClaimError>;
-        renew(claim: Claim, ttl: Duration) -> Pending<'_, Claim, ClaimError>;
-        release(claim: Claim) -> Pending<'_, bool>;
-        holder(name: String) -> Pending<'_, Option<Claim>>;
-        sweep() -> Pending<'_, u64>;
+    fn ask<'s, T, E>(&'s self, asked: Pending<'s, T, E>) -> Pending<'s, T, E>
+    where
+        T: Send + 's,
+        E: From<Unavailable> + Send + 's,
+    {
+        async move {
+            self.pass().await;
+            self.is_there()?;
+            let answer = asked.await;
+            self.pass().await;
+            answer
+        }
+        .boxed()
     }
 }

@@ -1,17 +1,14 @@
 //! What a worker writes while a person decides.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use backstay_saga::{Action, Builder, By, Engine, Entry, Json, Operator, Saga, Settled, Version};
 use backstay_store::{
-    Backend, Batch, BatchId, Capabilities, Change, Claim, ClaimError, Commit, CommitError, Event,
-    MemoryStore, Owner, Pending, Position, Put, Recorded, Store, TestClock, Timestamp,
-    Version as At,
+    Backend, Batch, Between, Commit, CommitError, Event, MemoryStore, Pending, Put, Store,
+    TestClock, Timestamp,
 };
 use futures_util::FutureExt;
 use serde_json::json;
-use tokio::sync::watch;
 
 use crate::world::{Do, Order, World, after_one, step, undo};
 
@@ -22,16 +19,13 @@ struct Meanwhile {
     earlier: Arc<Mutex<Option<Batch>>>,
 }
 
-/// Methods that only pass on what they are asked.
-macro_rules! through {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)+) => { $(
-        fn $name(&self $(, $arg: $type)*) -> $answer {
-            self.store.$name($($arg),*)
-        }
-    )+ };
-}
+impl Between for Meanwhile {
+    type Below = MemoryStore;
 
-impl Backend for Meanwhile {
+    fn below(&self) -> &MemoryStore {
+        &self.store
+    }
+
     fn commit(&self, batch: Batch) -> Pending<'_, Commit, CommitError> {
         let earlier = self.earlier.lock().unwrap().take();
         async move {
@@ -41,25 +35,6 @@ impl Backend for Meanwhile {
             self.store.commit(batch).await
         }
         .boxed()
-    }
-
-    through! {
-        capabilities() -> Capabilities;
-        find(id: BatchId) -> Pending<'_, Option<Commit>>;
-        head() -> Pending<'_, Position>;
-        read(stream: String, after: At, limit: u32) -> Pending<'_, Vec<Recorded>>;
-        read_all(after: Position, limit: u32) -> Pending<'_, Vec<Recorded>>;
-        get(key: String) -> Pending<'_, Option<backstay_store::Entry>>;
-        list(prefix: String, after: String, limit: u32)
-            -> Pending<'_, Vec<backstay_store::Entry>>;
-        changes(prefix: String, after: Position, limit: u32)
-            -> Pending<'_, Result<Vec<Change>, Position>>;
-        claim(name: String, owner: Owner, ttl: Duration) -> Pending<'_, Claim, ClaimError>;
-        renew(claim: Claim, ttl: Duration) -> Pending<'_, Claim, ClaimError>;
-        release(claim: Claim) -> Pending<'_, bool>;
-        holder(name: String) -> Pending<'_, Option<Claim>>;
-        sweep() -> Pending<'_, u64>;
-        changed() -> watch::Receiver<u64>;
     }
 }
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use backstay_saga::{Builder, Engine, Saga, SettleError, Settled, StepError, Version};
 use backstay_store::{
-    Backend, Batch, BatchId, Capabilities, Cause, Change, Claim, ClaimError, Commit, CommitError,
-    Effect, Entry, MemoryStore, Owner, Pending, Position, Recorded, Store, TestClock, Timestamp,
-    Unavailable,
+    Backend, Batch, Between, Cause, Commit, CommitError, Effect, MemoryStore, Pending, Store,
+    TestClock, Timestamp, Unavailable,
 };
 use futures_util::FutureExt;
 use tokio::sync::watch;
@@ -32,21 +31,11 @@ struct Shaky {
     is: watch::Sender<Is>,
 }
 
-macro_rules! unless_closed {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)+) => { $(
-        fn $name(&self, $($arg: $type),*) -> $answer {
-            if *self.is.borrow() == Is::Closed {
-                let closed = Unavailable::new(Cause::Closed, Effect::NotExecuted);
-                return async { Err(closed.into()) }.boxed();
-            }
-            self.store.$name($($arg),*)
-        }
-    )+ };
-}
+impl Between for Shaky {
+    type Below = MemoryStore;
 
-impl Backend for Shaky {
-    fn capabilities(&self) -> Capabilities {
-        self.store.capabilities()
+    fn below(&self) -> &MemoryStore {
+        &self.store
     }
 
     fn commit(&self, batch: Batch) -> Pending<'_, Commit, CommitError> {
@@ -55,32 +44,23 @@ impl Backend for Shaky {
                 let mut is = self.is.subscribe();
                 let _ = is.wait_for(|is| *is != Is::Stalled).await;
             }
-            if *self.is.borrow() == Is::Closed {
-                return Err(Unavailable::new(Cause::Closed, Effect::NotExecuted).into());
-            }
-            self.store.commit(batch).await
+            self.ask(self.store.commit(batch)).await
         }
         .boxed()
     }
 
-    fn changed(&self) -> watch::Receiver<u64> {
-        self.store.changed()
-    }
-
-    unless_closed! {
-        find(id: BatchId) -> Pending<'_, Option<Commit>>;
-        head() -> Pending<'_, Position>;
-        read(stream: String, after: backstay_store::Version, limit: u32) -> Pending<'_, Vec<Recorded>>;
-        read_all(after: Position, limit: u32) -> Pending<'_, Vec<Recorded>>;
-        get(key: String) -> Pending<'_, Option<Entry>>;
-        list(prefix: String, after: String, limit: u32) -> Pending<'_, Vec<Entry>>;
-        changes(prefix: String, after: Position, limit: u32)
-            -> Pending<'_, Result<Vec<Change>, Position>>;
-        claim(name: String, owner: Owner, ttl: Duration) -> Pending<'_, Claim, ClaimError>;
-        renew(claim: Claim, ttl: Duration) -> Pending<'_, Claim, ClaimError>;
-        release(claim: Claim) -> Pending<'_, bool>;
-        holder(name: String) -> Pending<'_, Option<Claim>>;
-        sweep() -> Pending<'_, u64>;
+    fn ask<'s, T, E>(&'s self, asked: Pending<'s, T, E>) -> Pending<'s, T, E>
+    where
+        T: Send + 's,
+        E: From<Unavailable> + Send + 's,
+    {
+        async move {
+            if *self.is.borrow() == Is::Closed {
+                return Err(Unavailable::new(Cause::Closed, Effect::NotExecuted).into());
+            }
+            asked.await
+        }
+        .boxed()
     }
 }
 

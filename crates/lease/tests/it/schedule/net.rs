@@ -6,14 +6,11 @@ use std::time::Duration;
 
 use backstay_lease::{Acquired, Holder, Invalid, Lease, Leases, Pending, Wanted};
 use backstay_store::{
-    Backend, Batch, BatchId, Capabilities, Cause, Change, Claim, ClaimError, Commit, CommitError,
-    Effect, Entry, MemoryStore, Owner, Position, Recorded, Unavailable, Version,
+    Backend, Batch, Between, Cause, Commit, CommitError, Effect, MemoryStore, Unavailable,
 };
 use futures_util::FutureExt;
 use futures_util::stream::{BoxStream, StreamExt, pending};
-use tokio::sync::{oneshot, watch};
-
-type Stored<'a, T, E = Unavailable> = backstay_store::Pending<'a, T, E>;
+use tokio::sync::oneshot;
 
 /// What becomes of commits.
 #[derive(Debug, Default)]
@@ -80,70 +77,15 @@ async fn late() {
     tokio::time::sleep(Duration::from_millis(fastrand::u64(..400))).await;
 }
 
-impl Backend for Net {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
+impl Between for Net {
+    type Below = MemoryStore;
+
+    fn below(&self) -> &MemoryStore {
+        &self.0
     }
 
-    fn commit(&self, batch: Batch) -> Stored<'_, Commit, CommitError> {
+    fn commit(&self, batch: Batch) -> backstay_store::Pending<'_, Commit, CommitError> {
         self.send(batch).boxed()
-    }
-
-    fn find(&self, id: BatchId) -> Stored<'_, Option<Commit>> {
-        self.0.find(id)
-    }
-
-    fn head(&self) -> Stored<'_, Position> {
-        self.0.head()
-    }
-
-    fn read(&self, stream: String, after: Version, limit: u32) -> Stored<'_, Vec<Recorded>> {
-        self.0.read(stream, after, limit)
-    }
-
-    fn read_all(&self, after: Position, limit: u32) -> Stored<'_, Vec<Recorded>> {
-        self.0.read_all(after, limit)
-    }
-
-    fn get(&self, key: String) -> Stored<'_, Option<Entry>> {
-        self.0.get(key)
-    }
-
-    fn list(&self, prefix: String, after: String, limit: u32) -> Stored<'_, Vec<Entry>> {
-        self.0.list(prefix, after, limit)
-    }
-
-    fn changes(
-        &self,
-        prefix: String,
-        after: Position,
-        limit: u32,
-    ) -> Stored<'_, Result<Vec<Change>, Position>> {
-        self.0.changes(prefix, after, limit)
-    }
-
-    fn claim(&self, name: String, owner: Owner, ttl: Duration) -> Stored<'_, Claim, ClaimError> {
-        self.0.claim(name, owner, ttl)
-    }
-
-    fn renew(&self, claim: Claim, ttl: Duration) -> Stored<'_, Claim, ClaimError> {
-        Backend::renew(&*self.0, claim, ttl)
-    }
-
-    fn release(&self, claim: Claim) -> Stored<'_, bool> {
-        Backend::release(&*self.0, claim)
-    }
-
-    fn holder(&self, name: String) -> Stored<'_, Option<Claim>> {
-        Backend::holder(&*self.0, name)
-    }
-
-    fn sweep(&self) -> Stored<'_, u64> {
-        self.0.sweep()
-    }
-
-    fn changed(&self) -> watch::Receiver<u64> {
-        self.0.changed()
     }
 }
 
