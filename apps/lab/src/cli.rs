@@ -12,7 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::arms::{self, Arm};
 use crate::experiment::crash::plan::Size;
 use crate::saga::order::Process;
-use crate::{leader, replies, saga, torn};
+use crate::{keys, leader, replies, saga, torn};
 
 /// What the user asked for.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(crate) enum Command {
     LostReplies(Seeded),
     Crash(Swept),
     TornPublish(Swept),
+    Revoked(Seeded),
     List,
     /// A process that an experiment has started.
     Part(Part),
@@ -135,6 +136,19 @@ pub(crate) enum Part {
         /// The lab
         gate: SocketAddr,
     },
+    /// Gives keys and revokes them
+    Authority {
+        /// Where it keeps them
+        folder: PathBuf,
+    },
+    /// Lets in whoever has a key
+    Door {
+        #[arg(value_parser = keys_arm)]
+        arm: keys::Arm,
+        /// Where it keeps its copy of them
+        folder: PathBuf,
+        authority: SocketAddr,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -151,6 +165,8 @@ enum Experiment {
     Crash(Swept),
     /// A writer and a reader are killed at every step between them: what the reader never shows
     TornPublish(Swept),
+    /// A key is revoked while its source can't be reached: how long it is let in
+    Revoked(Seeded),
 }
 
 /// Settings of `overload`.
@@ -248,6 +264,9 @@ pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Command,
         Some(Verb::Run {
             experiment: Experiment::TornPublish(settings),
         }) => Ok(Command::TornPublish(settings)),
+        Some(Verb::Run {
+            experiment: Experiment::Revoked(settings),
+        }) => Ok(Command::Revoked(settings)),
         Some(Verb::Part { part }) => Ok(Command::Part(part)),
         None => Err(Refusal::Mistake("choose the command: run, list".to_owned())),
     }
@@ -352,6 +371,10 @@ fn torn_arm(name: &str) -> Result<torn::Arm, String> {
     torn::find(name).ok_or_else(|| format!("unknown arm `{name}`"))
 }
 
+fn keys_arm(name: &str) -> Result<keys::Arm, String> {
+    keys::find(name).ok_or_else(|| format!("unknown arm `{name}`"))
+}
+
 fn participant(name: &str) -> Result<Process, String> {
     Process::find(name).ok_or_else(|| format!("unknown service `{name}`"))
 }
@@ -448,6 +471,7 @@ mod tests {
             panic!("not torn-publish")
         };
         assert_eq!((settings.points, settings.seeded.seed), (Size::All, 1));
+        assert!(matches!(read("lab run revoked"), Ok(Command::Revoked(_))));
     }
 
     #[test]
@@ -456,11 +480,11 @@ mod tests {
             ("lab go", "unknown command `go`; choose from: run, list"),
             (
                 "lab run",
-                "choose the experiment: overload, healthy, paused-leader, lost-replies, crash, torn-publish",
+                "choose the experiment: overload, healthy, paused-leader, lost-replies, crash, torn-publish, revoked",
             ),
             (
                 "lab run nothing",
-                "unknown experiment `nothing`; choose from: overload, healthy, paused-leader, lost-replies, crash, torn-publish",
+                "unknown experiment `nothing`; choose from: overload, healthy, paused-leader, lost-replies, crash, torn-publish, revoked",
             ),
             (
                 "lab list all",

@@ -9,12 +9,14 @@ mod child;
 mod cli;
 mod engine;
 mod experiment;
+mod keys;
 mod leader;
 mod part;
 mod replies;
 mod report;
 mod saga;
 mod torn;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -72,6 +74,9 @@ fn run(command: cli::Command) -> anyhow::Result<ExitCode> {
         }
         cli::Command::TornPublish(settings) => {
             runtime.block_on(experiment::torn_publish::run_and_report(&settings))
+        }
+        cli::Command::Revoked(settings) => {
+            runtime.block_on(experiment::revoked::run_and_report(&settings))
         }
         cli::Command::Part(part) => {
             runtime.block_on(part::be(part))?;

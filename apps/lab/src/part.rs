@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use crate::child;
 use crate::cli::Part;
+use crate::keys::authority::{self, Authority};
+use crate::keys::door;
 use crate::leader::candidate::Candidate;
 use crate::leader::{coordination, resource};
 use crate::replies::server;
@@ -49,6 +51,12 @@ pub(crate) async fn be(part: Part) -> anyhow::Result<()> {
             Part::Reader { arm, folder, gate } => {
                 reader::serve(arm, &folder, torn::gate::Gate(gate), tell).await
             }
+            Part::Authority { folder } => authority::serve(&folder, tell).await,
+            Part::Door {
+                arm,
+                folder,
+                authority,
+            } => door::serve(arm, &folder, Authority(authority), tell).await,
         }
     };
     tokio::select! {

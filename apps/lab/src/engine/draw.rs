@@ -15,6 +15,7 @@ pub(crate) enum Purpose {
     Silence,
     Amount,
     Turn,
+    Moment,
 }
 
 /// A number in `[0, 1)` for this purpose, call and attempt.

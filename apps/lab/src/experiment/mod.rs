@@ -5,6 +5,8 @@ pub(crate) mod healthy;
 pub(crate) mod lost_replies;
 pub(crate) mod overload;
 pub(crate) mod paused_leader;
+pub(crate) mod revoked;
+mod rules;
 pub(crate) mod summary;
 pub(crate) mod torn_publish;
 pub(crate) mod verdict;
@@ -55,6 +57,7 @@ pub(crate) fn list() -> String {
         (lost_replies::NAME, lost_replies::ABOUT),
         (crash::NAME, crash::ABOUT),
         (torn_publish::NAME, torn_publish::ABOUT),
+        (revoked::NAME, revoked::ABOUT),
     ] {
         let _ = writeln!(text, "  {name:<28} {about}");
     }

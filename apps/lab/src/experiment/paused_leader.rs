@@ -21,6 +21,7 @@ use crate::report::folder::Folder;
 use crate::report::history::{History, Spell, Witness};
 use crate::report::rounded;
 use crate::report::terminal::say;
+use crate::wire::Link;
 use judge::{Facts, rules};
 use world::World;
 
@@ -114,14 +115,14 @@ async fn play(world: &World, phases: Phases, seed: u64, facts: &mut Facts) -> an
     let from = facts.elapsed();
     for arm in &world.arms {
         let leader = arm.leader(world).await?;
-        arm.candidates[leader].wire.set_cut(true);
+        arm.candidates[leader].wire.set(Link::Held);
         facts.hit(arm.arm.name, leader);
     }
     sleep(phases.fault).await;
     let mut held_back = 0;
     for arm in &world.arms {
         let wire = &arm.candidates[facts.last_hit(arm.arm.name)].wire;
-        wire.set_cut(false);
+        wire.set(Link::Whole);
         held_back += u64::from(wire.held_back() > 0);
     }
     facts.witness(CUT_OFF, held_back);

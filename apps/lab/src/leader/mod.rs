@@ -6,7 +6,6 @@ pub(crate) mod coordination;
 mod remote;
 pub(crate) mod resource;
 pub(crate) mod rpc;
-pub(crate) mod wire;
 
 /// How candidates come to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

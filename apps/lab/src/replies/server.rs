@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 
 use super::{Arm, Way};
 use crate::arms::article::idempotent::{CreateError, IdempotentKeyStore};
+use crate::saga::http::Failed;
 
 /// An order that was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,21 +93,6 @@ async fn insert(store: &SqliteStore, batch: Batch, row: Row) -> anyhow::Result<(
     };
     store.commit_with(batch, work).await?;
     Ok(())
-}
-
-/// Nobody says what it has done.
-struct Failed;
-
-impl IntoResponse for Failed {
-    fn into_response(self) -> Response {
-        StatusCode::SERVICE_UNAVAILABLE.into_response()
-    }
-}
-
-impl From<anyhow::Error> for Failed {
-    fn from(_: anyhow::Error) -> Self {
-        Self
-    }
 }
 
 async fn place(

@@ -1,11 +1,12 @@
 //! What happened, where the question is what was done twice, lost, or done by the wrong one.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::table::align;
-use super::{Page, Results, rounded};
+use super::{Page, Results, rounded, seconds};
 
 /// One run of some arms, with what happened to each.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -26,6 +27,17 @@ pub(crate) struct Spell {
     pub(crate) name: String,
     pub(crate) from_s: f64,
     pub(crate) until_s: f64,
+}
+
+impl Spell {
+    /// Times are from the start of the run.
+    pub(crate) fn new(name: &str, from: Duration, until: Duration) -> Self {
+        Self {
+            name: name.to_owned(),
+            from_s: seconds(from),
+            until_s: seconds(until),
+        }
+    }
 }
 
 /// A number that each arm has.

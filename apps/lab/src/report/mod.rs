@@ -8,6 +8,8 @@ pub(crate) mod metrics;
 pub(crate) mod table;
 pub(crate) mod terminal;
 
+use std::time::Duration;
+
 use serde::{Serialize, Serializer};
 
 use crate::engine::DEADLINE;
@@ -160,6 +162,11 @@ fn or_deadline<S: Serializer>(quantile: &Option<f64>, serializer: S) -> Result<S
     quantile
         .unwrap_or(DEADLINE.as_secs_f64() * 1e3)
         .serialize(serializer)
+}
+
+/// As it is written in a report.
+pub(crate) fn seconds(time: Duration) -> f64 {
+    rounded(time.as_secs_f64())
 }
 
 /// Three decimals are more than any of these numbers holds.

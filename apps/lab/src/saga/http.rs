@@ -1,15 +1,31 @@
-//! Requests, each by a connection of its own, so that none finds one that has died meanwhile.
+//! Requests between processes, each by a connection of its own, so that none finds one that has died meanwhile.
 
 use std::net::SocketAddr;
 
+use axum::response::IntoResponse;
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 
 use crate::engine::client::Connector;
+
+/// Answered as 503: nobody says what was done.
+pub(crate) struct Failed;
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> axum::response::Response {
+        StatusCode::SERVICE_UNAVAILABLE.into_response()
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failed {
+    fn from(_: E) -> Self {
+        Self
+    }
+}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

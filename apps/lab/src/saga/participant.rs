@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use super::books::{Row, insert, open};
 use super::gate::{Gate, Place, Point};
+use super::http::Failed;
 use super::order::{Call, Order, Process};
 use super::{Arm, Way};
 
@@ -54,21 +55,6 @@ pub(crate) async fn serve(
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     tell(listener.local_addr()?);
     Ok(axum::serve(listener, app.with_state(Desk { store, gate })).await?)
-}
-
-/// Nobody says what it has done.
-struct Failed;
-
-impl IntoResponse for Failed {
-    fn into_response(self) -> Response {
-        StatusCode::SERVICE_UNAVAILABLE.into_response()
-    }
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Failed {
-    fn from(_: E) -> Self {
-        Self
-    }
 }
 
 async fn carry_out(

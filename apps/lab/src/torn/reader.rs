@@ -22,8 +22,8 @@ use tokio::time::{Instant, timeout_at};
 use super::article::OrderQueryService;
 use super::gate::{Gate, Place};
 use super::order::{Asked, Standing};
-use super::writer::Failed;
 use super::{Arm, Way, ours, read_side, tables};
+use crate::saga::http::Failed;
 
 /// How this one takes what it is told.
 #[derive(Clone)]

@@ -20,7 +20,7 @@ use super::gate::{Gate, Place};
 use super::order::{Asked, Standing};
 use super::ours::Orders;
 use super::{Arm, Way, write_side};
-use crate::saga::http::post as send;
+use crate::saga::http::{Failed, post as send};
 
 /// The header of a request's key.
 pub(super) const KEY: &str = "idempotency-key";
@@ -59,21 +59,6 @@ pub(crate) async fn serve(
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     tell(listener.local_addr()?);
     Ok(axum::serve(listener, app).await?)
-}
-
-/// Nobody says what it has done.
-pub(super) struct Failed;
-
-impl IntoResponse for Failed {
-    fn into_response(self) -> Response {
-        StatusCode::SERVICE_UNAVAILABLE.into_response()
-    }
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Failed {
-    fn from(_: E) -> Self {
-        Self
-    }
 }
 
 /// 200 says that it is done, 409 that the order is not at what comes before, or has it behind it.

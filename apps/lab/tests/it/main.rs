@@ -58,6 +58,7 @@ fn list_names_experiments_and_arms() {
         "lost-replies",
         "crash",
         "torn-publish",
+        "revoked",
         "none",
         "article-retry",
         "bounded-queue",
@@ -167,6 +168,32 @@ fn a_few_torn_publishes_leave_both_sides_equal() {
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["verdict"], "PASS");
     assert_eq!(report["witnesses"][1]["count"], 0, "points not reached");
+}
+
+/// REP-1, REP-2, REP-3: whatever cuts a copy off from its source, no key is let in past the bound, and no age is too low.
+#[test]
+fn a_revoked_key_is_refused_within_the_bound() {
+    let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("revoked");
+    let output = lab()
+        .args(["run", "revoked", "--out"])
+        .arg(&out)
+        .output()
+        .expect("the binary starts");
+    let told = String::from_utf8_lossy(&output.stdout);
+    let report = std::fs::read_to_string(out.join("revoked/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["partial"], false, "{told}");
+    // What else is promised takes time, of which a machine that is busy may have none.
+    let checks = report["checks"].as_array().unwrap();
+    let mut held = 0;
+    for check in checks.iter().filter(|check| check["kind"] == "promise") {
+        let rule = check["rule"].as_str().unwrap();
+        if rule.contains("lets no key in") || rule.contains("never says") {
+            assert_eq!(check["holds"], true, "{rule}: {told}");
+            held += 1;
+        }
+    }
+    assert_eq!(held, 5, "{told}");
 }
 
 #[test]

@@ -7,9 +7,10 @@ use tokio::time::Instant;
 
 use super::count::{Known, orders};
 use super::world::Ended;
+use crate::experiment::rules::{must_show, none_of, told};
 use crate::experiment::verdict::{Rule, found, promise, validity};
 use crate::report::history::{ArmHistory, Column, History, Lane, Spell, Witness};
-use crate::report::rounded;
+use crate::report::{rounded, seconds};
 use crate::saga::order::{Call, Process};
 use crate::saga::{ARMS, Arm};
 
@@ -84,7 +85,7 @@ pub(super) fn history(worlds: &[Ended], start: Instant, length: Duration) -> His
             .filter_map(|world| {
                 let (dead, back) = world.killed?;
                 let name = format!("{} killed", world.victim.name());
-                Some(spell(&name, dead, back))
+                Some(Spell::new(&name, dead, back))
             })
             .collect(),
         columns: vec![
@@ -159,8 +160,8 @@ fn of_arm(arm: Arm, worlds: &[Ended], started_at: Moment, length: Duration) -> A
 /// The process that is killed, with the confirmations that were right and the effects of orders that went wrong.
 fn lane(world: &Ended, started_at: Moment, length: Duration) -> Lane {
     let (dead, back) = world.killed.unwrap_or((length, length));
-    let first = spell("first process", Duration::ZERO, dead);
-    let second = (back < length).then(|| spell("second process", back, length));
+    let first = Spell::new("first process", Duration::ZERO, dead);
+    let second = (back < length).then(|| Spell::new("second process", back, length));
     let known = orders(world);
     let is_right = |number: i64| {
         let mut known = known.iter();
@@ -184,29 +185,25 @@ fn lane(world: &Ended, started_at: Moment, length: Duration) -> Lane {
     }
 }
 
-fn seconds(time: Duration) -> f64 {
-    rounded(time.as_secs_f64())
-}
-
-fn spell(name: &str, from: Duration, until: Duration) -> Spell {
-    Spell {
-        name: name.to_owned(),
-        from_s: seconds(from),
-        until_s: seconds(until),
-    }
-}
-
 pub(super) fn rules() -> Vec<Rule<History>> {
     vec![
         all_end(),
-        none_of(STUCK, "leaves no order stuck"),
-        none_of(ORPHANS, "leaves nothing behind that belongs to no order"),
-        none_of(TWICE, "charges and refunds nobody twice"),
-        none_of(REFUNDED, "refunds no confirmed order"),
-        none_of(LOST, "loses no money"),
+        none_of(BACKSTAY, STUCK, "leaves no order stuck"),
+        none_of(
+            BACKSTAY,
+            ORPHANS,
+            "leaves nothing behind that belongs to no order",
+        ),
+        none_of(BACKSTAY, TWICE, "charges and refunds nobody twice"),
+        none_of(BACKSTAY, REFUNDED, "refunds no confirmed order"),
+        none_of(BACKSTAY, LOST, "loses no money"),
         balance(),
-        none_of(MISSED, "carries out every order that nobody refuses"),
-        none_of(MISLED, "tells every customer how it is"),
+        none_of(
+            BACKSTAY,
+            MISSED,
+            "carries out every order that nobody refuses",
+        ),
+        none_of(BACKSTAY, MISLED, "tells every customer how it is"),
         must_show(NONE, STUCK, "leaves orders stuck"),
         must_show(ARTICLE, STUCK, "leaves orders stuck"),
         must_show(ARTICLE, ORPHANS, "leaves orphans"),
@@ -230,13 +227,6 @@ fn all_end() -> Rule<History> {
     })
 }
 
-fn none_of(column: Column, what: &str) -> Rule<History> {
-    promise(format!("{BACKSTAY} {what}"), move |run: &History| {
-        let count = run.number(BACKSTAY, column.name)?;
-        found(count == 0.0, format!("{count}"))
-    })
-}
-
 fn balance() -> Rule<History> {
     promise(
         format!("{BACKSTAY}'s charges less its refunds are what its confirmed orders cost"),
@@ -249,13 +239,6 @@ fn balance() -> Rule<History> {
             )
         },
     )
-}
-
-fn must_show(arm: &'static str, column: Column, what: &str) -> Rule<History> {
-    validity(format!("{arm} {what}"), move |run: &History| {
-        let count = run.number(arm, column.name)?;
-        found(count > 0.0, format!("{count}"))
-    })
 }
 
 fn reached() -> Rule<History> {
@@ -283,10 +266,7 @@ fn kills() -> Rule<History> {
 }
 
 pub(super) fn headline(run: &History) -> String {
-    let told = |arm: &str, column: Column| {
-        let number = run.number(arm, column.name);
-        number.map_or_else(|| "no".to_owned(), |number| format!("{number}"))
-    };
+    let told = |arm: &str, column: Column| told(run, arm, column);
     let of = |arm: &str| {
         format!(
             "{} stuck, {} orphans, {} done twice, {} given away, {} lost (paid {}, due {})",

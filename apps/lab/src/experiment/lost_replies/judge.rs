@@ -8,10 +8,11 @@ use tokio::time::Instant;
 use super::world::Ended;
 use super::{count, count::Counts};
 use crate::experiment::LAG_LIMIT_MS;
+use crate::experiment::rules::{must_show, none_of, told};
 use crate::experiment::verdict::{Rule, found, promise, validity};
 use crate::replies::ARMS;
 use crate::report::history::{ArmHistory, Column, History, Lane, Spell, Witness};
-use crate::report::rounded;
+use crate::report::seconds;
 
 const BACKSTAY: &str = "backstay";
 const ARTICLE: &str = "article";
@@ -140,12 +141,12 @@ impl Facts {
     }
 
     fn faults(&self, length: Duration) -> Vec<Spell> {
-        let losing = spell(
+        let losing = Spell::new(
             "replies are lost",
             Duration::ZERO,
             self.until.unwrap_or(length),
         );
-        let kill = |at| spell("servers killed", at, at);
+        let kill = |at| Spell::new("servers killed", at, at);
         std::iter::once(losing)
             .chain(self.killed_at.map(kill))
             .collect()
@@ -176,14 +177,14 @@ impl Facts {
 
     fn lanes(&self, counts: &Counts, length: Duration) -> Vec<Lane> {
         let at = |moment: &Moment| seconds(moment.since(self.started_at));
-        let first = spell(
+        let first = Spell::new(
             "first process",
             Duration::ZERO,
             self.killed_at.unwrap_or(length),
         );
         let second = self
             .back_at
-            .map(|back| spell("second process", back, length));
+            .map(|back| Spell::new("second process", back, length));
         vec![
             Lane {
                 name: "charges".to_owned(),
@@ -201,27 +202,17 @@ impl Facts {
     }
 }
 
-fn seconds(time: Duration) -> f64 {
-    rounded(time.as_secs_f64())
-}
-
-fn spell(name: &str, from: Duration, until: Duration) -> Spell {
-    Spell {
-        name: name.to_owned(),
-        from_s: seconds(from),
-        until_s: seconds(until),
-    }
-}
-
 pub(super) fn rules() -> Vec<Rule<History>> {
     let mut rules = vec![
-        none_of(TWICE, "carries no order out twice"),
-        none_of(MISSING, "loses no order that it says is done"),
+        none_of(BACKSTAY, TWICE, "carries no order out twice"),
+        none_of(BACKSTAY, MISSING, "loses no order that it says is done"),
         none_of(
+            BACKSTAY,
             MISLED,
             "says of no order that is done that nothing has happened",
         ),
         none_of(
+            BACKSTAY,
             GAVE_UP,
             "leaves nobody in the dark before three attempts were lost",
         ),
@@ -232,13 +223,6 @@ pub(super) fn rules() -> Vec<Rule<History>> {
     ];
     rules.extend([loses(), kills(), away(), lag()]);
     rules
-}
-
-fn none_of(column: Column, what: &str) -> Rule<History> {
-    promise(format!("{BACKSTAY} {what}"), move |run: &History| {
-        let count = run.number(BACKSTAY, column.name)?;
-        found(count == 0.0, format!("{count:.0}"))
-    })
 }
 
 /// Replies that the kill cut off are asked for again too; the proxy can't know them for lost.
@@ -254,13 +238,6 @@ fn replays() -> Rule<History> {
             found(missed == 0.0, told)
         },
     )
-}
-
-fn must_show(arm: &'static str, column: Column, what: &str) -> Rule<History> {
-    validity(format!("{arm} {what}"), move |run: &History| {
-        let count = run.number(arm, column.name)?;
-        found(count >= 1.0, format!("{count:.0}"))
-    })
 }
 
 fn loses() -> Rule<History> {
@@ -304,10 +281,7 @@ fn lag() -> Rule<History> {
 }
 
 pub(super) fn headline(run: &History) -> String {
-    let told = |arm: &str, column: Column| {
-        let number = run.number(arm, column.name);
-        number.map_or_else(|| "no".to_owned(), |number| format!("{number:.0}"))
-    };
+    let told = |arm: &str, column: Column| told(run, arm, column);
     format!(
         "Charged too often: article {}, retry without a key {}, backstay {} ({} replays). Done, and told that it failed: none {}, article {}, backstay {}.",
         told(ARTICLE, TWICE),

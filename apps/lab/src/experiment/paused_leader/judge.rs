@@ -7,6 +7,7 @@ use backstay::lease::{BootClock, Clock, Moment};
 use tokio::time::Instant;
 
 use super::{CUT_OFF, STEPPED, STOPPED};
+use crate::experiment::rules::{must_show, none_of, told};
 use crate::experiment::verdict::{Rule, found, promise, validity};
 use crate::leader::resource::Logged;
 use crate::leader::{ARMS, Arm, Way};
@@ -190,17 +191,17 @@ fn stale<'l>(accepted: &[&'l Logged]) -> Vec<&'l Logged> {
 
 pub(super) fn rules() -> Vec<Rule<History>> {
     let mut rules = vec![
-        none_of(STALE, "accepts no stale write"),
-        none_of(LOST, "loses no write"),
+        none_of(BACKSTAY, STALE, "accepts no stale write"),
+        none_of(BACKSTAY, LOST, "loses no write"),
         at_most(FAILOVER, FAILOVER_S, "replaces a leader"),
         at_most(
             SINCE,
             WRITES_UNTIL_S,
             "goes on: its last write is before the end",
         ),
-        must_show(ARTICLE, STALE),
-        must_show(NO_FENCE, STALE),
-        must_show(NONE, LOST),
+        must_show(ARTICLE, STALE, "shows a write that is stale"),
+        must_show(NO_FENCE, STALE, "shows a write that is stale"),
+        must_show(NONE, LOST, "shows a write that is lost"),
         a_late_write_comes(),
     ];
     rules.extend([
@@ -219,13 +220,6 @@ pub(super) fn rules() -> Vec<Rule<History>> {
     rules
 }
 
-fn none_of(column: Column, what: &str) -> Rule<History> {
-    promise(format!("{BACKSTAY} {what}"), move |run: &History| {
-        let count = run.number(BACKSTAY, column.name)?;
-        found(count == 0.0, format!("{count:.0}"))
-    })
-}
-
 fn at_most(column: Column, seconds: f64, what: &str) -> Rule<History> {
     promise(
         format!("{BACKSTAY} {what} by at most {seconds} s"),
@@ -233,16 +227,6 @@ fn at_most(column: Column, seconds: f64, what: &str) -> Rule<History> {
             // A leader that was not replaced at all breaks it.
             let took = run.number(BACKSTAY, column.name).unwrap_or(f64::INFINITY);
             found(took <= seconds, format!("{took:.1} s"))
-        },
-    )
-}
-
-fn must_show(arm: &'static str, column: Column) -> Rule<History> {
-    validity(
-        format!("{arm} shows a write that is {}", column.name),
-        move |run: &History| {
-            let count = run.number(arm, column.name)?;
-            found(count >= 1.0, format!("{count:.0}"))
         },
     )
 }
@@ -264,10 +248,7 @@ fn must_bite(fault: &'static str, what: &str, times: u64) -> Rule<History> {
 }
 
 pub(super) fn headline(run: &History) -> String {
-    let told = |arm: &str, column: Column| {
-        let number = run.number(arm, column.name);
-        number.map_or_else(|| "no".to_owned(), |number| format!("{number:.0}"))
-    };
+    let told = |arm: &str, column: Column| told(run, arm, column);
     format!(
         "Stale writes accepted: article {}, without the fence {}, backstay {} ({} refused). Writes lost: none {}, article {}, backstay {}.",
         told(ARTICLE, STALE),

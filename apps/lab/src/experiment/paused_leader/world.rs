@@ -7,8 +7,8 @@ use tempfile::TempDir;
 
 use crate::child::Child;
 use crate::leader::resource::{self, Logged};
-use crate::leader::wire::Wire;
 use crate::leader::{ARMS, Arm, coordination, rpc};
+use crate::wire::Wire;
 
 const CANDIDATES: u8 = 3;
 
@@ -43,7 +43,7 @@ impl World {
         for arm in ARMS {
             let mut candidates = Vec::new();
             for node in 0..CANDIDATES {
-                let wire = Wire::lay(coordination).await?;
+                let wire = Wire::lay(coordination)?;
                 let (way, node) = (wire.address.to_string(), node.to_string());
                 let words = [
                     "part",

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::count::{Known, Shown, orders, sums_off};
 use super::world::{EQUAL_WITHIN, Ended};
+use crate::experiment::rules::{must_show, none_of, told};
 use crate::experiment::verdict::{Rule, found, promise, validity};
 use crate::report::history::{ArmHistory, Column, History, Lane, Spell, Witness};
-use crate::report::rounded;
+use crate::report::seconds;
 use crate::torn::customer::Read;
 use crate::torn::order::Process;
 use crate::torn::{ARMS, Arm};
@@ -85,7 +86,7 @@ pub(super) fn history(worlds: &[Ended], length: Duration) -> History {
     let killed = worlds.iter().filter(|world| world.killed.is_some());
     let fault = |victim: Process| {
         let (dead, back) = away(&of(BACKSTAY, victim, worlds))?;
-        Some(spell(&format!("{} killed", victim.name()), dead, back))
+        Some(Spell::new(&format!("{} killed", victim.name()), dead, back))
     };
     History {
         length_s: seconds(length),
@@ -206,7 +207,7 @@ fn lane(victim: Process, worlds: &[&Ended]) -> Lane {
     let (dead, back) = away(worlds).unwrap_or_default();
     let mut lane = Lane {
         name: victim.name().to_owned(),
-        spells: vec![spell("first process", Duration::ZERO, dead)],
+        spells: vec![Spell::new("first process", Duration::ZERO, dead)],
         good: Vec::new(),
         bad: Vec::new(),
     };
@@ -225,33 +226,25 @@ fn lane(victim: Process, worlds: &[&Ended]) -> Lane {
     let last = lane.good.iter().copied().fold(seconds(watched), f64::max);
     lane.spells.push(Spell {
         until_s: last,
-        ..spell("second process", back, back)
+        ..Spell::new("second process", back, back)
     });
     lane
 }
 
-fn seconds(time: Duration) -> f64 {
-    rounded(time.as_secs_f64())
-}
-
-fn spell(name: &str, from: Duration, until: Duration) -> Spell {
-    Spell {
-        name: name.to_owned(),
-        from_s: seconds(from),
-        until_s: seconds(until),
-    }
-}
-
 pub(super) fn rules() -> Vec<Rule<History>> {
     vec![
-        none_of(UNWRITTEN, "has written what customers were told"),
-        none_of(MISSING, "misses no order in its read side"),
-        none_of(STALE, "shows no order as it was before"),
-        none_of(TWICE, "counts nothing twice"),
-        none_of(WRONG, "shows no order as it never was"),
-        none_of(SUMS, "has every customer's sum"),
+        none_of(BACKSTAY, UNWRITTEN, "has written what customers were told"),
+        none_of(BACKSTAY, MISSING, "misses no order in its read side"),
+        none_of(BACKSTAY, STALE, "shows no order as it was before"),
+        none_of(BACKSTAY, TWICE, "counts nothing twice"),
+        none_of(BACKSTAY, WRONG, "shows no order as it never was"),
+        none_of(BACKSTAY, SUMS, "has every customer's sum"),
         all_equal(),
-        none_of(UNSEEN, "shows what was just written, or says how far it is"),
+        none_of(
+            BACKSTAY,
+            UNSEEN,
+            "shows what was just written, or says how far it is",
+        ),
         must_show(NONE, MISSING, "misses orders"),
         must_show(NONE, STALE, "shows orders as they were before"),
         must_show(ARTICLE, MISSING, "misses orders"),
@@ -262,13 +255,6 @@ pub(super) fn rules() -> Vec<Rule<History>> {
         reached(),
         kills(),
     ]
-}
-
-fn none_of(column: Column, what: &str) -> Rule<History> {
-    promise(format!("{BACKSTAY} {what}"), move |run: &History| {
-        let count = run.number(BACKSTAY, column.name)?;
-        found(count == 0.0, format!("{count}"))
-    })
 }
 
 fn all_equal() -> Rule<History> {
@@ -289,13 +275,6 @@ fn all_equal() -> Rule<History> {
             found(left == 0.0 && after.is_some(), told)
         },
     )
-}
-
-fn must_show(arm: &'static str, column: Column, what: &str) -> Rule<History> {
-    validity(format!("{arm} {what}"), move |run: &History| {
-        let count = run.number(arm, column.name)?;
-        found(count > 0.0, format!("{count}"))
-    })
 }
 
 fn reached() -> Rule<History> {
@@ -320,10 +299,7 @@ fn kills() -> Rule<History> {
 }
 
 pub(super) fn headline(run: &History) -> String {
-    let told = |arm: &str, column: Column| {
-        let number = run.number(arm, column.name);
-        number.map_or_else(|| "no".to_owned(), |number| format!("{number}"))
-    };
+    let told = |arm: &str, column: Column| told(run, arm, column);
     let of = |arm: &str| {
         format!(
             "of {} orders {} missing, {} stale, {} counted twice; {} of {} pairs equal",
