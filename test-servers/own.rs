@@ -112,7 +112,8 @@ impl OwnServer {
             program: programs.join("postgres"),
             args,
             user,
-            ready: "ready to accept connections",
+            // A standby accepts those that read only.
+            ready: "ready to accept",
             running: None,
             url: format!("{}/postgres", address.replace("://", "://postgres@")),
         };

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use backstay_core::{Effect, Invalid};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::schema::{self, Tables};
@@ -59,10 +60,7 @@ pub(super) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
             said(error)
         }
     })?;
-    connection
-        .busy_timeout(options.busy_timeout)
-        .map_err(said)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    set_up(&connection, options).map_err(said)?;
     if connection.is_readonly(rusqlite::MAIN_DB).map_err(said)? {
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
         return Err(read_only(path, rusqlite::Error::SqliteFailure(code, None)));
@@ -134,11 +132,16 @@ pub(super) fn reader(path: &Path, options: &SqliteOptions) -> Result<Connection,
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let said = |error| OpenError::of(path, error);
     let connection = Connection::open_with_flags(path, flags).map_err(said)?;
-    connection
-        .busy_timeout(options.busy_timeout)
-        .map_err(said)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    set_up(&connection, options).map_err(said)?;
     Ok(connection)
+}
+
+fn set_up(connection: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> {
+    connection.busy_timeout(options.busy_timeout)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    // Else a statement that compares with a parameter is planned anew for each value, which takes longer than to run it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 fn ensure(

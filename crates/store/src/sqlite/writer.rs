@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ const GROUP_TIME: Duration = Duration::from_millis(250);
 const LET_OTHERS: Duration = Duration::from_millis(120);
 /// As many wait for the writer; who comes then waits for a place.
 const WAITING: usize = 4 * GROUP;
+/// After a group the thread stays awake for so long.
+const AWAKE: Duration = Duration::from_micros(50);
 /// By the store's clock.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
@@ -274,7 +276,7 @@ impl Thread {
                 };
             }
             let idle = if more { Duration::ZERO } else { SWEEP_EVERY };
-            let first = match self.waiting.recv_timeout(idle) {
+            let first = match self.next(idle) {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -293,6 +295,25 @@ impl Thread {
             }
             drop(places);
             self.write(tasks);
+        }
+    }
+
+    /// The next job. Who writes one after the other has the next soon after the answer; to sleep and be woken takes longer.
+    fn next(
+        &self,
+        idle: Duration,
+    ) -> Result<(Box<dyn Task>, OwnedSemaphorePermit), RecvTimeoutError> {
+        let since = self.guard.elapsed();
+        loop {
+            match self.waiting.try_recv() {
+                Ok(next) => return Ok(next),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) => {}
+            }
+            if self.guard.elapsed().saturating_sub(since) >= AWAKE {
+                return self.waiting.recv_timeout(idle);
+            }
+            thread::yield_now();
         }
     }
 
