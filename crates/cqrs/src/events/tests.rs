@@ -146,6 +146,26 @@ fn old_messages_are_read_as_new_ones() {
     );
 }
 
+/// CQ-6: what could not be read again is not written.
+#[test]
+fn what_could_not_be_read_is_not_written() {
+    #[derive(Debug, Serialize, Deserialize)]
+    enum Odd {
+        Measured(f64),
+        #[serde(rename(serialize = "renamed"))]
+        Named,
+    }
+    let events = Events::<Odd>::new().expect("it is an enum");
+    events.write(&Odd::Measured(1.5)).expect("it is a number");
+    for event in [Odd::Measured(f64::NAN), Odd::Named] {
+        let refused = events.write(&event).expect_err("it could not be read");
+        assert!(
+            matches!(refused, EventError::Unreadable { .. }),
+            "{refused:?}"
+        );
+    }
+}
+
 /// What can't be written and read so is refused at the start, by name.
 #[test]
 fn what_is_no_enum_is_refused() {

@@ -7,6 +7,7 @@ mod commands;
 mod documents;
 #[cfg(feature = "http")]
 mod http;
+mod lost;
 mod memory;
 mod metrics;
 mod nats;

@@ -37,8 +37,10 @@ impl Table<PostgresStore> for Balances {
     type Error = Failed;
 
     fn create<'t>(&self, rows: &'t Rows<'t>, generation: u32) -> BoxFuture<'t, Result<(), Failed>> {
+        // What is taken twice is refused by the second table's key, and breaks its promise in the first.
         let sql = format!(
-            "CREATE TABLE {}.balances_{generation} (id text PRIMARY KEY, cents int8 NOT NULL)",
+            "CREATE TABLE {0}.balances_{generation} (id text PRIMARY KEY, cents int8 NOT NULL);
+             CREATE TABLE {0}.taken_{generation} (position int8 PRIMARY KEY)",
             self.0
         );
         async move { rows.batch_execute(&sql).await }.boxed()
@@ -55,8 +57,11 @@ impl Table<PostgresStore> for Balances {
              ON CONFLICT (id) DO UPDATE SET cents = b.cents + excluded.cents",
             self.0
         );
+        let taken = format!("INSERT INTO {}.taken_{generation} VALUES ($1)", self.0);
         async move {
             for seen in events.iter() {
+                let position = seen.position().get().cast_signed();
+                rows.execute(&*taken, &[&position]).await?;
                 let cents = match *seen.event() {
                     Event::Deposited { cents } => cents.cast_signed(),
                     Event::Withdrawn { cents } => -cents.cast_signed(),
