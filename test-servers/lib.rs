@@ -3,8 +3,10 @@
 #![expect(clippy::missing_panics_doc, reason = "what fails here fails a test")]
 
 mod own;
+mod proxy;
 
 pub use own::OwnServer;
+pub use proxy::{Proxy, Way, Ways};
 
 /// Where the Postgres server of all tests is; none, and a line that says so, where they were told to do without.
 pub fn postgres() -> Option<String> {

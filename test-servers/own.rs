@@ -186,6 +186,43 @@ impl OwnServer {
         panic!("the server does not start");
     }
 
+    /// Stops its process where it is; it goes on after [`go_on`](Self::go_on).
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let running = self.running.as_ref().expect("it runs");
+        kill_process(Pid::from_child(running), signal).expect("it lives");
+    }
+
+    /// Throws away what a server that does not run has kept. Postgres can't start after that.
+    pub fn forget(&self) {
+        fs::remove_dir_all(self.folder.path().join("data")).expect("its data");
+    }
+
+    /// Copies what a server that does not run has kept. Not of Postgres, whose user has to own it.
+    pub fn back_up(&self) {
+        copy(
+            &self.folder.path().join("data"),
+            &self.folder.path().join("backup"),
+        );
+    }
+
+    /// Puts that in the place of what there is.
+    pub fn restore(&self) {
+        self.forget();
+        copy(
+            &self.folder.path().join("backup"),
+            &self.folder.path().join("data"),
+        );
+    }
+
     /// Kills it and all that it has started, at once. Its disk stays.
     pub fn kill(&mut self) {
         let Some(mut child) = self.running.take() else {
@@ -207,6 +244,19 @@ impl OwnServer {
 impl Drop for OwnServer {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("a file");
+        let to = to.join(entry.file_name());
+        if entry.file_type().expect("a file").is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("a copy");
+        }
     }
 }
 

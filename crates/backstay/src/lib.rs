@@ -71,13 +71,13 @@
 //! | `store` | `store::Store`, with a backend in memory |
 //! | `idempotency` | `idempotency::Idempotency`, and with `http` a server's `idempotency::IdempotencyLayer`; brings `store` |
 //! | `saga` | `saga::Saga` and `saga::Engine`, and with `http` headers for what a step calls; brings `store` |
-//! | `test-util` | `saga::testkit`, and clocks for tests |
+//! | `test-util` | `saga::testkit`, `replica::conformance`, and clocks for tests |
 //! | `cqrs` | `cqrs::Commands`, `cqrs::Projection`, `cqrs::Relay`, and with `http` positions as headers; brings `store` |
 //! | `sqlite` | `store::SqliteStore`, in a file; compiles SQLite |
 //! | `postgres` | `store::PostgresStore`, on a server |
 //! | `lease` | `lease::Election`, and fences for tables of your own and, with `http`, behind HTTP; brings `store` |
 //! | `replica` | `replica::Replica` and `replica::Cached`, and with `http` a copy over HTTP; brings `store` |
-//! | `etcd`, `nats` | `lease::EtcdLeases`, `lease::NatsLeases`: leases that live there; `nats` with `cqrs::nats`: messages |
+//! | `etcd`, `nats` | `lease::EtcdLeases`, `lease::NatsLeases`: leases that live there; `replica::EtcdSource`, `replica::NatsSource`: copies of what is there; `nats` with `cqrs::nats`: messages |
 //! | `webhook` | `cqrs::webhook`: messages as signed HTTP requests |
 //! | `schedule` | `lease::schedule::Schedule`; brings `lease` and the time zones of the world |
 

@@ -1,10 +1,11 @@
 //! The task that follows a source.
 
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::select;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -88,11 +89,14 @@ where
         let reason = loop {
             // A source that has all to tell at once does not keep the thread to itself.
             tokio::task::coop::consume_budget().await;
-            match timeout_at(dead_at, session.next()).await {
+            let next = AssertUnwindSafe(session.next()).catch_unwind();
+            match timeout_at(dead_at, next).await {
                 Err(_) => break Ended::Silent { quiet },
-                Ok(None) => break Ended::Closed,
-                Ok(Some(Err(error))) => break Ended::Failed(error),
-                Ok(Some(Ok(news))) => match self.take(news) {
+                // A source has users' code in it, and one bad value must not end the copy for ever.
+                Ok(Err(_)) => break Ended::Failed(SourceError::new("the source has panicked")),
+                Ok(Ok(None)) => break Ended::Closed,
+                Ok(Ok(Some(Err(error)))) => break Ended::Failed(error),
+                Ok(Ok(Some(Ok(news)))) => match self.take(news) {
                     Ok(Heard::Proof) => {
                         *proved = true;
                         dead_at = Instant::now() + quiet;

@@ -16,9 +16,17 @@ use crate::Version;
 #[derive(Debug)]
 pub struct History<K, V> {
     /// Each key's values, each until the next.
-    was: HashMap<K, Vec<(Moment, Option<V>)>>,
+    was: HashMap<K, Vec<Was<V>>>,
     reads: Vec<Read<K, V>>,
     invalidations: HashMap<K, Vec<Invalidation>>,
+}
+
+/// A value, and between which moments it became the source's.
+#[derive(Debug)]
+struct Was<V> {
+    began: Moment,
+    done: Moment,
+    value: Option<V>,
 }
 
 /// One read.
@@ -86,10 +94,15 @@ where
 
     /// From this moment on the source has this value. In the order of time for each key.
     pub fn is(&mut self, key: K, value: Option<V>, at: Moment) {
+        self.becomes(key, value, at, at);
+    }
+
+    /// From some moment between these two on the source has this value: who writes knows only when he asked, and when it was
+    /// acknowledged. One write of a key after the other.
+    pub fn becomes(&mut self, key: K, value: Option<V>, began: Moment, done: Moment) {
         let was = self.was.entry(key);
-        // Before all is that there was nothing.
-        let was = was.or_insert_with(|| vec![(Moment::default(), None)]);
-        was.push((at, value));
+        let was = was.or_insert_with(|| vec![Was::nothing()]);
+        was.push(Was { began, done, value });
     }
 
     /// A read was answered.
@@ -149,14 +162,16 @@ where
 
     /// Where in the key's history the read may have looked, from a moment on.
     fn places(&self, read: &Read<K, V>, since: Moment) -> Vec<usize> {
-        let nothing = [(Moment::default(), None)];
+        let nothing = [Was::nothing()];
         let was = self.was.get(&read.key).map_or(&nothing[..], Vec::as_slice);
         // Each value is there until the next one is.
-        let first = was.partition_point(|(at, _)| *at < since).saturating_sub(1);
-        let end = was.partition_point(|(at, _)| *at <= read.ended);
+        let first = was
+            .partition_point(|was| was.done < since)
+            .saturating_sub(1);
+        let end = was.partition_point(|was| was.began <= read.ended);
         let places = was.iter().enumerate().take(end).skip(first);
         places
-            .filter(|(_, (_, value))| *value == read.value)
+            .filter(|(_, was)| was.value == read.value)
             .map(|(place, _)| place)
             .collect()
     }
@@ -169,6 +184,17 @@ where
         let before = all.partition_point(|one| one.acknowledged <= read.began);
         let latest = all[..before].last();
         latest.is_some_and(|one| self.places(read, one.began).is_empty())
+    }
+}
+
+impl<V> Was<V> {
+    /// Before all is that there was nothing.
+    fn nothing() -> Self {
+        Self {
+            began: Moment::default(),
+            done: Moment::default(),
+            value: None,
+        }
     }
 }
 
@@ -220,6 +246,21 @@ mod tests {
         assert_eq!(found(&[read(25, None, 15)]), 0);
         assert_eq!(found(&[read(25, None, 14)]), 1);
         assert_eq!(found(&[read(15, Some(2), 1)]), 1);
+    }
+
+    /// REP-1: while a write is on its way the source may have either value, and after it only the new one.
+    #[test]
+    fn a_write_takes_time() {
+        let found = |at, value, age| {
+            let mut history = History::new();
+            history.is("a", Some(1), AT(10));
+            history.becomes("a", Some(2), AT(20), AT(30));
+            history.read(read(at, value, age));
+            history.check().len()
+        };
+        assert_eq!((found(19, Some(2), 0), found(20, Some(2), 0)), (1, 0));
+        assert_eq!((found(30, Some(1), 0), found(31, Some(1), 0)), (0, 1));
+        assert_eq!(found(35, Some(1), 5), 0);
     }
 
     /// REP-3: a session that sees an older value after a newer one is found, also where both ages are true.

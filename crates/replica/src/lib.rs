@@ -35,10 +35,19 @@
 mod builder;
 mod cached;
 mod clock;
-#[cfg(any(feature = "http", feature = "store"))]
+#[cfg(any(
+    feature = "etcd",
+    feature = "http",
+    feature = "nats",
+    feature = "store"
+))]
 mod codec;
+#[cfg(feature = "test-util")]
+pub mod conformance;
 mod disk;
 mod drive;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod event;
 mod follow;
 #[cfg(feature = "test-util")]
@@ -47,8 +56,16 @@ pub mod history;
 mod http;
 #[cfg(feature = "store")]
 mod keys;
+#[cfg(any(feature = "etcd", feature = "nats"))]
+mod lineage;
+#[cfg(feature = "store")]
+mod log;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(any(feature = "etcd", feature = "nats"))]
+mod names;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod options;
 mod reading;
 mod replica;
@@ -59,8 +76,15 @@ mod version;
 pub use builder::{ReplicaBuilder, Unstarted};
 pub use cached::{Answer, AnswerFrom, Cached, CachedBuilder, LoadError, LookupError, LookupEvent};
 pub use clock::Clock;
-#[cfg(any(feature = "http", feature = "store"))]
+#[cfg(any(
+    feature = "etcd",
+    feature = "http",
+    feature = "nats",
+    feature = "store"
+))]
 pub use codec::Codec;
+#[cfg(feature = "etcd")]
+pub use etcd::EtcdSource;
 pub use event::{Ended, Event, WarmError};
 pub use follow::Broken;
 #[cfg(feature = "http")]
@@ -69,6 +93,10 @@ pub use http::{BoxError, HttpSource};
 pub use http::{Feed, FeedFuture};
 #[cfg(feature = "store")]
 pub use keys::StoreSource;
+#[cfg(feature = "store")]
+pub use log::{LogSource, Told};
+#[cfg(feature = "nats")]
+pub use nats::NatsSource;
 pub use reading::{MaxAge, Origin, ReadError, Reading};
 pub use replica::Replica;
 pub use source::{Change, News, Session, Source, SourceError, Start};

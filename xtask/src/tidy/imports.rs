@@ -6,19 +6,21 @@ use crate::cargo::{Package, Workspace};
 const CORE: &str = "backstay-core";
 const CALL: &str = "backstay-call";
 const STORE: &str = "backstay-store";
+const ETCD: &str = "backstay-etcd";
 
 /// Each of our crates and what it may import of ours. Every crate has its row.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     (CORE, &[]),
     (CALL, &[CORE]),
     (STORE, &[CORE]),
+    (ETCD, &[CORE]),
     ("backstay-telemetry", &[CALL, CORE]),
-    ("backstay-replica", &[CALL, STORE, CORE]),
+    ("backstay-replica", &[CALL, STORE, ETCD, CORE]),
     ("backstay-chaos", &[CALL, CORE]),
     ("backstay-saga", &[STORE, CORE]),
     ("backstay-cqrs", &[STORE, CORE]),
     ("backstay-idempotency", &[STORE, CORE]),
-    ("backstay-lease", &[STORE, CORE]),
+    ("backstay-lease", &[STORE, ETCD, CORE]),
     // All but itself, which cargo refuses anyway.
     ("backstay", APP),
     ("lab", APP),
@@ -43,6 +45,7 @@ const APP: &[&str] = &[
     "backstay-idempotency",
     "backstay-lease",
     STORE,
+    ETCD,
     CALL,
     CORE,
 ];

@@ -1,6 +1,7 @@
 //! What etcd's JSON gateway answers: 64-bit numbers are strings, and what is zero is left out.
 
-use serde::{Deserialize, Deserializer};
+use backstay_etcd::number;
+use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Header {
@@ -85,24 +86,3 @@ pub(super) struct Watch {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Event {}
-
-/// Why a question was refused, with gRPC's number.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Refusal {
-    pub(super) code: u32,
-    pub(super) message: String,
-}
-
-fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Number {
-        Text(String),
-        Plain(i64),
-    }
-    match Number::deserialize(deserializer)? {
-        Number::Text(text) => text.parse().map_err(serde::de::Error::custom),
-        Number::Plain(number) => Ok(number),
-    }
-}

@@ -4,7 +4,7 @@
 //! docs/formats.md says what is kept.
 
 mod answer;
-mod client;
+mod failure;
 mod options;
 #[cfg(test)]
 mod tests;
@@ -14,20 +14,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_core::Invalid;
+use backstay_etcd::Client;
+use backstay_etcd::Failure::Refused;
+use backstay_etcd::codes::NOT_FOUND;
 use backstay_store::Owner;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt;
 use futures_util::stream::BoxStream;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-pub use client::BoxError;
+pub use backstay_etcd::BoxError;
 pub use options::EtcdOptions;
 
 use crate::{Acquired, ConnectError, Holder, Lease, Leases, Pending, Wanted, owner};
 use answer::{Granted, Kept, Kv, LeaseLeft, Range, Revoked, Written};
-use client::{Client, Failure, NOT_FOUND};
+use failure::Failure;
+
+/// Answers take some hundred bytes; a holder says at most a thousand of itself.
+const ANSWER_BYTES: usize = 64 * 1024;
 
 /// Leases in an etcd cluster, 3.4 or newer. Cheap to clone; all clones are the same home.
 ///
@@ -153,7 +160,7 @@ impl Shared {
         let id = granted.id;
         if granted.ttl < ttl {
             revoke(&self.client, id).await;
-            return Err(Failure::Answer("a shorter lease than was asked for"));
+            return Err(Failure::answer("a shorter lease than was asked for"));
         }
         let holding = Holding {
             owner: wanted.owner,
@@ -190,13 +197,13 @@ impl Shared {
             "success": [{"request_put": put}],
             "failure": [{"request_range": {"key": key}}],
         });
-        let written: Written = self.client.ask("kv/txn", &question).await?;
+        let written: Written = ask(&self.client, "kv/txn", &question).await?;
         if written.succeeded {
             return Ok(Ok(written.header.revision.unsigned_abs()));
         }
         let found = written.responses.into_iter().next();
         let found = found.and_then(|response| response.response_range.kvs.into_iter().next());
-        let found = found.ok_or(Failure::Answer("no key where one stands in the way"))?;
+        let found = found.ok_or(Failure::answer("no key where one stands in the way"))?;
         Ok(Err(self::found(name, &found)?))
     }
 
@@ -207,10 +214,10 @@ impl Shared {
             return Ok(false);
         };
         let question = json!({"ID": id.to_string()});
-        let kept: Kept = self.client.ask("lease/keepalive", &question).await?;
+        let kept: Kept = ask(&self.client, "lease/keepalive", &question).await?;
         let left = kept.result.ttl;
         if 0 < left && left < seconds(ttl) {
-            return Err(Failure::Answer("a lease of another time to live"));
+            return Err(Failure::answer("a lease of another time to live"));
         }
         Ok(0 < left)
     }
@@ -221,10 +228,10 @@ impl Shared {
         };
         // The key goes with it.
         let question = json!({"ID": id.to_string()});
-        match self.client.ask::<Revoked>("lease/revoke", &question).await {
-            Err(Failure::Refused {
+        match ask::<Revoked>(&self.client, "lease/revoke", &question).await {
+            Err(Failure::Etcd(Refused {
                 code: NOT_FOUND, ..
-            })
+            }))
             | Ok(_) => Ok(()),
             Err(failure) => Err(failure),
         }
@@ -239,13 +246,13 @@ impl Shared {
 
     async fn find(&self, name: &str) -> Result<Option<Found>, Failure> {
         let question = json!({"key": self.key(name)});
-        let range: Range = self.client.ask("kv/range", &question).await?;
+        let range: Range = ask(&self.client, "kv/range", &question).await?;
         range.kvs.first().map(|kv| found(name, kv)).transpose()
     }
 
     async fn held(&self, found: Found) -> Acquired {
         let question = json!({"ID": found.id.to_string()});
-        let left = self.client.ask("lease/timetolive", &question).await;
+        let left = ask(&self.client, "lease/timetolive", &question).await;
         // What is left of a second is cut off; -1 says that the lease is over.
         let left = left.map(|LeaseLeft { ttl }| Duration::from_secs((ttl + 1).unsigned_abs()));
         Acquired::Held(Holder {
@@ -273,6 +280,14 @@ fn found(name: &str, kv: &Kv) -> Result<Found, Failure> {
     })
 }
 
+async fn ask<A: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    question: &Value,
+) -> Result<A, Failure> {
+    Ok(client.ask(path, question, ANSWER_BYTES).await?)
+}
+
 /// Rounded up, as etcd counts.
 fn seconds(ttl: Duration) -> i64 {
     let up = u64::from(ttl.subsec_nanos() > 0);
@@ -281,11 +296,11 @@ fn seconds(ttl: Duration) -> i64 {
 
 async fn grant(client: &Client, seconds: i64) -> Result<Granted, Failure> {
     let question = json!({"TTL": seconds.to_string()});
-    client.ask("lease/grant", &question).await
+    ask(client, "lease/grant", &question).await
 }
 
 /// Gives back what was granted for nothing; it would lapse by itself.
 async fn revoke(client: &Client, id: i64) {
     let question = json!({"ID": id.to_string()});
-    let _ = client.ask::<Revoked>("lease/revoke", &question).await;
+    let _ = ask::<Revoked>(client, "lease/revoke", &question).await;
 }

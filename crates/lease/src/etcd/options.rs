@@ -5,8 +5,8 @@ use http_body_util::Full;
 use tower_service::Service;
 
 use backstay_core::Invalid;
+use backstay_etcd::{BoxError, Client};
 
-use super::client::{BoxError, Client};
 use crate::{ConnectError, EtcdLeases};
 
 const PREFIX: &str = "backstay/lease/";

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use backstay_etcd::{Client, Failure, Messages};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
-use http_body_util::BodyExt;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
+use super::ANSWER_BYTES;
 use super::answer::Watched;
-use super::client::{ANSWER_BYTES, Answer, Client, Failure, PATIENCE, first};
 
+/// For who asks with no bound of his own; elections have one, which is shorter.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// After a stream that has ended or did not begin.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -39,7 +40,7 @@ impl Watch {
     async fn next(&mut self) {
         loop {
             let seen = match &mut self.messages {
-                Some(messages) => messages.change().await,
+                Some(messages) => change(messages).await,
                 None => match timeout(PATIENCE, open(&self.client, &self.key)).await {
                     Ok(Ok(messages)) => {
                         self.messages = Some(messages);
@@ -60,52 +61,22 @@ impl Watch {
 
 async fn open(client: &Client, key: &str) -> Result<Messages, Failure> {
     let question = json!({"create_request": {"key": key}});
-    let mut turn = client.turn();
-    let body = client.send(&turn, "watch", &question).await?;
-    let mut messages = Messages {
-        body,
-        read: BytesMut::new(),
-    };
-    let begun = messages.next().await?.result;
-    if !begun.created || begun.canceled {
+    let opened = Messages::open::<Watched>(client, "watch", &question, ANSWER_BYTES);
+    let (messages, begun) = opened.await?;
+    if !begun.result.created || begun.result.canceled {
         return Err(Failure::Answer("no watch"));
     }
-    turn.stay();
     Ok(messages)
 }
 
-/// One message a line.
-struct Messages {
-    body: Answer,
-    read: BytesMut,
-}
-
-impl Messages {
-    async fn change(&mut self) -> Result<(), Failure> {
-        loop {
-            let watched = self.next().await?.result;
-            if watched.canceled {
-                return Err(Failure::Answer("the watch was ended"));
-            }
-            if !watched.events.is_empty() {
-                return Ok(());
-            }
+async fn change(messages: &mut Messages) -> Result<(), Failure> {
+    loop {
+        let watched = messages.next::<Watched>().await?.result;
+        if watched.canceled {
+            return Err(Failure::Answer("the watch was ended"));
         }
-    }
-
-    async fn next(&mut self) -> Result<Watched, Failure> {
-        loop {
-            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                return first(&self.read.split_to(end + 1));
-            }
-            if self.read.len() > ANSWER_BYTES {
-                return Err(Failure::Answer("it has no end"));
-            }
-            let frame = self.body.frame().await;
-            let frame = frame.ok_or(Failure::Answer("it has ended"))?;
-            if let Ok(data) = frame.map_err(Failure::Transport)?.into_data() {
-                self.read.extend_from_slice(&data);
-            }
+        if !watched.events.is_empty() {
+            return Ok(());
         }
     }
 }

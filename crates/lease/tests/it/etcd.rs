@@ -9,9 +9,9 @@ use backstay_lease::etcd::EtcdOptions;
 use backstay_lease::{ConnectError, Election, EtcdLeases, Leases};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use test_servers::{Proxy, Way, Ways};
 use tokio::time::{sleep, timeout};
 
-use super::proxy::{Proxy, Way, Ways};
 use super::servers::Site;
 
 pub(crate) struct Etcd {

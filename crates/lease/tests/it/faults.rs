@@ -8,7 +8,7 @@ use std::time::Duration;
 use backstay_lease::conformance::in_time;
 use backstay_lease::{BootClock, Clock, Election, Event, Leases, Moment, StepDown};
 use futures_util::future::{join_all, pending};
-use test_servers::OwnServer;
+use test_servers::{OwnServer, Proxy, Way, Ways};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -16,7 +16,6 @@ use tokio::time::{sleep, timeout};
 use super::etcd::Etcd;
 use super::nats::Nats;
 use super::postgres::Postgres;
-use super::proxy::{Proxy, Way, Ways};
 use super::servers::Site;
 
 fn address(site: &dyn Site) -> SocketAddr {

@@ -10,7 +10,6 @@ mod memory;
 mod nats;
 mod postgres;
 mod process;
-mod proxy;
 mod schedule;
 mod servers;
 mod simulation;

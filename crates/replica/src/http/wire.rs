@@ -64,6 +64,7 @@ pub(super) fn tag(version: Version) -> String {
 }
 
 /// The version that a tag names; none where it is another's.
+#[cfg(any(test, feature = "store"))]
 pub(super) fn version(tag: &str) -> Option<Version> {
     let tag = tag.trim().strip_prefix("W/").unwrap_or(tag.trim());
     let (epoch, number) = tag.strip_prefix('"')?.strip_suffix('"')?.split_once('.')?;

@@ -12,7 +12,8 @@ use futures_util::stream::try_unfold;
 use serde::de::DeserializeOwned;
 
 #[cfg(feature = "http")]
-pub(crate) use epoch::{EPOCH_KEY, epoch};
+pub(crate) use epoch::EPOCH_KEY;
+pub(crate) use epoch::epoch;
 
 use crate::{Codec, Session, Source, Start};
 use session::Follows;

@@ -1,5 +1,5 @@
 use backstay_core::Moment;
-use backstay_store::{Change as Changed, Position, Store, Watch};
+use backstay_store::{Change as Changed, Position, Store, Watch, WatchError};
 use tokio::select;
 use tokio::time::sleep;
 
@@ -79,6 +79,10 @@ impl<K, V> Follows<K, V> {
             let watch = self.store.watch(&self.prefix, Position::new(resume.number));
             return self.follow(resume, watch, true).await;
         }
+        self.snapshot(epoch).await
+    }
+
+    async fn snapshot(&mut self, epoch: u64) -> Result<News<K, V>, SourceError> {
         let head = self.store.head().await.map_err(SourceError::new)?;
         let began = Version::new(epoch, head.get());
         let after = String::new();
@@ -149,17 +153,26 @@ impl<K, V> Follows<K, V> {
             let changes = select! {
                 biased;
                 () = self.start.nudged() => None,
-                changes = watch.next() => Some(changes.map_err(SourceError::new)?),
+                changes = watch.next() => Some(changes),
                 () = sleep(self.start.heartbeat) => None,
             };
-            if let Some(changes) = changes {
-                let upto = told.at(watch.position().get());
-                // What was changed is told, and that there is no more is to be proved.
-                return self.told(told, upto, watch, &changes, None);
+            match changes {
+                Some(Ok(changes)) => {
+                    let upto = told.at(watch.position().get());
+                    // What was changed is told, and that there is no more is to be proved.
+                    return self.told(told, upto, watch, &changes, None);
+                }
+                Some(Err(WatchError::Forgotten { .. })) => return self.snapshot(told.epoch).await,
+                Some(Err(error)) => return Err(SourceError::new(error)),
+                None => {}
             }
         }
         let asked = self.start.clock.now();
-        let look = watch.look().await.map_err(SourceError::new)?;
+        let look = match watch.look().await {
+            Ok(look) => look,
+            Err(WatchError::Forgotten { .. }) => return self.snapshot(told.epoch).await,
+            Err(error) => return Err(SourceError::new(error)),
+        };
         if look.head.get() < told.number {
             // The store has gone back; the replica ends the session for that.
             return Ok(News::proof(told.at(look.head.get()), asked));

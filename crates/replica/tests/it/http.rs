@@ -23,7 +23,7 @@ use super::world::{Heard, MS, S};
 
 /// A server of a store that can be made another's, or stuck.
 #[derive(Clone)]
-struct Server {
+pub(crate) struct Server {
     store: Arc<Mutex<Store>>,
     feed: Arc<Mutex<Feed>>,
     is_stuck: watch::Sender<bool>,
@@ -35,7 +35,7 @@ struct Server {
 }
 
 impl Server {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let store = MemoryStore::new().into_store();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let server = Self {
@@ -57,11 +57,11 @@ impl Server {
         }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/keys", self.address)
     }
 
-    fn store(&self) -> Store {
+    pub(crate) fn store(&self) -> Store {
         self.store.lock().expect("nobody panics").clone()
     }
 
@@ -69,9 +69,22 @@ impl Server {
         put(&self.store(), key, value).await
     }
 
-    fn replace(&self, store: Store) {
+    pub(crate) fn replace(&self, store: Store) {
         *self.feed.lock().expect("nobody panics") = Feed::new(store.clone(), "k/");
         *self.store.lock().expect("nobody panics") = store;
+    }
+
+    pub(crate) fn cut(&self, is_cut: bool) {
+        self.is_stuck.send_replace(is_cut);
+    }
+
+    pub(crate) fn late(&self, time: Duration) {
+        let late = usize::try_from(time.as_millis()).expect("a time");
+        self.late.store(late, SeqCst);
+    }
+
+    pub(crate) fn end(&self) {
+        self.task.abort();
     }
 
     fn asked(&self) -> usize {

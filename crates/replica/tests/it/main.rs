@@ -3,9 +3,11 @@
 mod cached;
 mod chaos;
 mod http;
+mod log;
 mod metrics;
 mod read;
 mod session;
+mod sources;
 mod store;
 mod warm;
 mod world;

@@ -258,3 +258,28 @@ async fn what_can_not_be_read_is_named() {
     );
     copy.stop().await;
 }
+
+/// REP-3: a codec that panics ends the session, and not the copy.
+#[tokio::test(start_paused = true)]
+async fn a_panic_ends_the_session() {
+    let store = MemoryStore::new().into_store();
+    put(&store, "k/a", 1).await;
+    let heard = Heard::default();
+    let careless = |value: &[u8]| Ok(std::str::from_utf8(value)?.parse().expect("a number"));
+    let codec = Codec::<String, u32>::new(|name| Ok(name.to_owned()), careless);
+    let source = StoreSource::with_codec(store.clone(), "k/", codec);
+    let builder = Replica::builder(source)
+        .clock(Clock::tokio())
+        .on_event(heard.hear());
+    let built = builder.build().expect("options");
+    let copy = built.start().await.expect("a copy");
+    let bad = Batch::new().put("k/b", "no number");
+    store.commit(bad).await.expect("a commit");
+    sleep(S(60)).await;
+    assert_eq!(value(&copy, "a"), Some(1));
+    let said = heard.ends().first().expect("an end").to_string();
+    assert_eq!(said, "the source has panicked");
+    put(&store, "k/b", 2).await;
+    sleep(S(60)).await;
+    assert_eq!((value(&copy, "b"), heard.synced().len()), (Some(2), 1));
+}

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use backstay_core::{Effect, Invalid};
-use backstay_store::{Cause, Unavailable};
+use backstay_core::Invalid;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
@@ -19,75 +18,78 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower_service::Service;
 
-use super::answer::Refusal;
-
 /// What a client may fail with.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-pub(super) type Answer = UnsyncBoxBody<Bytes, BoxError>;
+/// The body of an answer.
+pub type Answer = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Answers take some hundred bytes; a holder says at most a thousand of itself.
-pub(super) const ANSWER_BYTES: usize = 64 * 1024;
-/// For who asks with no bound of his own; elections have one, which is shorter.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// For who asks with no bound of his own.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(5);
 /// A connection on which nothing comes is looked after; a watch may have nothing to say for days.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// gRPC's numbers.
-pub(super) const NOT_FOUND: u32 = 5;
-const RESOURCE_EXHAUSTED: u32 = 8;
-const UNAVAILABLE: u32 = 14;
+/// gRPC's numbers for why a question was refused.
+pub mod codes {
+    /// There is no such thing.
+    pub const NOT_FOUND: u32 = 5;
+    /// It has no room left.
+    pub const RESOURCE_EXHAUSTED: u32 = 8;
+    /// What was asked for is forgotten, or still to come.
+    pub const OUT_OF_RANGE: u32 = 11;
+    /// Not this member, or not now.
+    pub const UNAVAILABLE: u32 = 14;
+}
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+#[non_exhaustive]
+pub enum Failure {
+    /// The connection.
     #[error("no answer came")]
     Transport(#[source] BoxError),
+    /// Nothing came for so long.
     #[error("no answer came in {PATIENCE:?}")]
     Late,
+    /// A member says why.
     #[error("refused: {message} (code {code})")]
-    Refused { code: u32, message: String },
+    Refused {
+        /// One of [`codes`], or another of gRPC's.
+        code: u32,
+        /// In its words.
+        message: String,
+    },
+    /// It can't be right.
     #[error("the answer is not as expected: {0}")]
     Answer(&'static str),
-    #[error("the key holds something else than a lease")]
-    Corrupt,
+    /// It is longer than who asked allows.
+    #[error("the answer is too long")]
+    TooLong,
 }
 
 impl Failure {
     /// Whether another member may know better.
     fn is_the_members(&self) -> bool {
-        let code = match self {
-            Failure::Refused { code, .. } => *code,
-            Failure::Transport(_) | Failure::Late | Failure::Answer(_) => UNAVAILABLE,
-            Failure::Corrupt => return false,
-        };
-        code == UNAVAILABLE
+        match self {
+            Failure::Refused { code, .. } => *code == codes::UNAVAILABLE,
+            Failure::Transport(_) | Failure::Late | Failure::Answer(_) => true,
+            Failure::TooLong => false,
+        }
     }
+}
 
-    pub(super) fn was_a_read(self) -> Unavailable {
-        self.with(Effect::NotExecuted)
-    }
-
-    pub(super) fn was_a_write(self) -> Unavailable {
-        self.with(Effect::Unknown)
-    }
-
-    fn with(self, effect: Effect) -> Unavailable {
-        let cause = match self {
-            Failure::Corrupt => Cause::Corrupt,
-            Failure::Refused {
-                code: RESOURCE_EXHAUSTED,
-                ..
-            } => Cause::Full,
-            _ => Cause::Storage,
-        };
-        Unavailable::new(cause, effect).because(self)
-    }
+/// Why a question was refused, as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Refusal {
+    code: u32,
+    message: String,
 }
 
 type Sent = BoxFuture<'static, Result<Response<Answer>, BoxError>>;
@@ -125,8 +127,10 @@ impl Transport {
 }
 
 /// The members of a cluster. Cheap to clone.
+///
+/// A request that nobody waits for any longer is dropped with its connection, and the next one goes to another member.
 #[derive(Clone)]
-pub(super) struct Client(Arc<Shared>);
+pub struct Client(Arc<Shared>);
 
 struct Shared {
     transport: Transport,
@@ -136,20 +140,33 @@ struct Shared {
 }
 
 impl Client {
-    pub(super) fn plain(endpoints: Vec<String>) -> Result<Self, Invalid> {
+    /// Reaches members by addresses such as `http://127.0.0.1:2379`.
+    ///
+    /// # Errors
+    ///
+    /// There is none, one is not an address, or needs TLS.
+    pub fn plain(endpoints: Vec<String>) -> Result<Self, Invalid> {
         for endpoint in &endpoints {
             if endpoint
                 .parse::<Uri>()
                 .is_ok_and(|uri| uri.scheme_str() == Some("https"))
             {
-                let limit = "needs a client that speaks TLS: `EtcdOptions::connect_with`";
+                let limit = "needs a client of your own, one that speaks TLS";
                 return Err(Invalid::new("endpoints", endpoint, limit));
             }
         }
         Self::new(Transport::plain(), endpoints)
     }
 
-    pub(super) fn over<S, B>(service: S, endpoints: Vec<String>) -> Result<Self, Invalid>
+    /// Reaches them by a client of the user's own, such as a `hyper_util` client that speaks TLS.
+    ///
+    /// It has to send each request to the address that it names, and to drop the connection of a request whose answer
+    /// nobody waits for any longer.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or one is not an address.
+    pub fn over<S, B>(service: S, endpoints: Vec<String>) -> Result<Self, Invalid>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
@@ -178,16 +195,21 @@ impl Client {
         })))
     }
 
-    /// Asks one member after the other, each once, until one answers.
-    pub(super) async fn ask<A: DeserializeOwned>(
+    /// Asks one member after the other, each once, until one answers, with at most so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// None has, or one refuses.
+    pub async fn ask<A: DeserializeOwned>(
         &self,
         path: &str,
         question: &Value,
+        most: usize,
     ) -> Result<A, Failure> {
         let mut failed = Failure::Late;
         for _ in &self.0.endpoints {
             let mut turn = self.turn();
-            let asked = tokio::time::timeout(PATIENCE, self.ask_one(&turn, path, question));
+            let asked = tokio::time::timeout(PATIENCE, self.ask_one(&turn, path, question, most));
             match asked.await.unwrap_or(Err(Failure::Late)) {
                 Err(failure) if failure.is_the_members() => failed = failure,
                 answered => {
@@ -204,17 +226,19 @@ impl Client {
         turn: &Turn<'_>,
         path: &str,
         question: &Value,
+        most: usize,
     ) -> Result<A, Failure> {
-        let body = self.send(turn, path, question).await?;
-        first(&read(body).await?)
+        let body = self.send(turn, path, question, most).await?;
+        first(&read(body, most).await?)
     }
 
     /// The body of an answer that is not a refusal.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         turn: &Turn<'_>,
         path: &str,
         question: &Value,
+        most: usize,
     ) -> Result<Answer, Failure> {
         let request = Request::builder()
             .method(Method::POST)
@@ -227,15 +251,16 @@ impl Client {
         if parts.status == StatusCode::OK {
             return Ok(body);
         }
-        let body = read(body).await?;
+        let body = read(body, most).await?;
         let Refusal { code, message } = first(&body).unwrap_or(Refusal {
-            code: UNAVAILABLE,
+            code: codes::UNAVAILABLE,
             message: format!("HTTP status {}", parts.status),
         });
         Err(Failure::Refused { code, message })
     }
 
-    pub(super) fn turn(&self) -> Turn<'_> {
+    /// The member whose turn it is.
+    pub(crate) fn turn(&self) -> Turn<'_> {
         let number = self.0.turn.load(Relaxed);
         let endpoints = &self.0.endpoints;
         Turn {
@@ -248,7 +273,8 @@ impl Client {
 }
 
 /// The member that is asked now. It is left for the next unless it stays: also when nobody waits for it any longer.
-pub(super) struct Turn<'c> {
+#[derive(Debug)]
+pub(crate) struct Turn<'c> {
     now: &'c AtomicUsize,
     number: usize,
     endpoint: &'c str,
@@ -256,7 +282,7 @@ pub(super) struct Turn<'c> {
 }
 
 impl Turn<'_> {
-    pub(super) fn stay(&mut self) {
+    pub(crate) fn stay(&mut self) {
         self.stays = true;
     }
 }
@@ -273,12 +299,12 @@ impl Drop for Turn<'_> {
     }
 }
 
-async fn read(mut body: Answer) -> Result<BytesMut, Failure> {
+async fn read(mut body: Answer, most: usize) -> Result<BytesMut, Failure> {
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(Failure::Transport)?.into_data() {
-            if read.len() + data.len() > ANSWER_BYTES {
-                return Err(Failure::Answer("it has no end"));
+            if read.len() + data.len() > most {
+                return Err(Failure::TooLong);
             }
             read.extend_from_slice(&data);
         }
@@ -287,7 +313,7 @@ async fn read(mut body: Answer) -> Result<BytesMut, Failure> {
 }
 
 /// The first of the messages in an answer.
-pub(super) fn first<A: DeserializeOwned>(body: &[u8]) -> Result<A, Failure> {
+pub(crate) fn first<A: DeserializeOwned>(body: &[u8]) -> Result<A, Failure> {
     let mut messages = serde_json::Deserializer::from_slice(body).into_iter();
     let message = messages.next().and_then(Result::ok);
     message.ok_or(Failure::Answer("it can't be read"))

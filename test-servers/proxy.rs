@@ -13,15 +13,16 @@ use tokio::time::sleep;
 
 /// How the way is in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Way {
+pub struct Way {
     /// What is on it stays there until it is free again, as TCP would send it again.
-    pub(crate) is_held: bool,
+    pub is_held: bool,
     /// What is on it takes so long.
-    pub(crate) delay: Duration,
+    pub delay: Duration,
 }
 
 impl Way {
-    pub(crate) const HELD: Self = Self {
+    /// Nothing comes through.
+    pub const HELD: Self = Self {
         is_held: true,
         delay: Duration::ZERO,
     };
@@ -29,24 +30,29 @@ impl Way {
 
 /// How the way is, there and back.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Ways {
-    pub(crate) to_server: Way,
-    pub(crate) to_client: Way,
+pub struct Ways {
+    /// Of requests.
+    pub to_server: Way,
+    /// Of answers.
+    pub to_client: Way,
     /// Connections are closed, and those that are made too.
-    pub(crate) is_closed: bool,
+    pub is_closed: bool,
 }
 
-/// Listens on a port of its own; it ends when it is dropped.
-pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+/// A way to a server. It listens on a port of its own, and ends when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where it is reached.
+    pub address: SocketAddr,
     ways: watch::Sender<Ways>,
     /// How many connections there are.
-    pub(crate) open: watch::Receiver<usize>,
+    pub open: watch::Receiver<usize>,
     _accepts: JoinSet<()>,
 }
 
 impl Proxy {
-    pub(crate) async fn to(server: SocketAddr) -> Self {
+    /// A free way to this server.
+    pub async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
         let (ways, seen) = watch::channel(Ways::default());
@@ -74,7 +80,8 @@ impl Proxy {
         }
     }
 
-    pub(crate) fn set(&self, ways: Ways) {
+    /// From now on it is like this.
+    pub fn set(&self, ways: Ways) {
         self.ways.send_replace(ways);
     }
 }
