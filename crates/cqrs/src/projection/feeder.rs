@@ -145,6 +145,7 @@ async fn switch(
             live: next,
             building: None,
             retired: [&now.retired[..], &[now.live]].concat(),
+            ..now.clone()
         };
         // Who was told that the live one shows something finds it in the new one.
         let key = checkpoint::key(&live);

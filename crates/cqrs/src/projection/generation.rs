@@ -16,6 +16,9 @@ pub(super) struct Generations {
     /// Those that are read no more, until what they have left behind is taken away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) retired: Vec<u32>,
+    /// The highest that there was: what it has left in the store is not for another.
+    #[serde(default)]
+    pub(super) highest: u32,
 }
 
 /// Before anybody has built another.
@@ -23,6 +26,7 @@ const FIRST: Generations = Generations {
     live: 1,
     building: None,
     retired: Vec::new(),
+    highest: 1,
 };
 
 /// What a generation is called where its things are kept.
@@ -39,10 +43,14 @@ fn key(name: &str) -> String {
 }
 
 impl Generations {
-    /// A number that none has had.
-    pub(super) fn next(&self) -> u32 {
-        let retired = self.retired.iter().max();
-        retired.copied().unwrap_or_default().max(self.live) + 1
+    /// The same with another that is being built.
+    pub(super) fn building_another(self) -> Self {
+        let next = self.highest.max(self.live) + 1;
+        Self {
+            building: Some(next),
+            highest: next,
+            ..self
+        }
     }
 
     pub(super) async fn load(

@@ -97,10 +97,7 @@ impl View {
             if generations.building.is_some() {
                 return Ok(());
             }
-            let next = Generations {
-                building: Some(generations.next()),
-                ..generations
-            };
+            let next = generations.building_another();
             if next.put(&self.store, &self.name, loaded).await? {
                 return Ok(());
             }
