@@ -10,7 +10,8 @@ use tower_service::Service;
 
 use super::{POSITION, position_of, position_value};
 
-/// What somebody has written or seen, so that what they read next is not older. Cheap to clone; all clones are the same.
+/// The highest position that somebody was told by what they wrote, so that what they read next shows it. Cheap to clone; all clones are the
+/// same.
 ///
 /// For one user, or one request that calls several services; positions of different logs need a session each.
 #[derive(Clone, Debug, Default)]

@@ -48,6 +48,17 @@ pub enum InboxError<E: Error + 'static> {
     Aside(#[from] AsideError),
 }
 
+impl<E: Error + 'static> InboxError<E> {
+    /// Whether the message is at fault, and not the store: the work said no, panicked or took too long.
+    pub fn is_refusal(&self) -> bool {
+        use CommitWithError::{Panicked, TookTooLong};
+        matches!(
+            self,
+            Self::Work(_) | Self::Store(Panicked | TookTooLong { .. })
+        )
+    }
+}
+
 /// Longer than any relay is down, and any message waits for a person over a weekend.
 const REMEMBER: Duration = Duration::from_secs(14 * 24 * 3_600);
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3_600);

@@ -143,7 +143,7 @@ impl Relay {
         // No name has a `:`, so none of a read side is the same.
         let id = format!("relay:{}", self.name);
         let sink = RelaySink {
-            checkpoint: Checkpoint::new(self.log.clone(), &id),
+            checkpoint: Checkpoint::new(self.log.clone(), &id, &self.streams),
             transport: Arc::new(transport),
             at_once: self.at_once,
             sent: HashSet::new(),

@@ -14,6 +14,8 @@ use crate::hash;
 pub(crate) struct Checkpoint {
     pub(crate) store: Store,
     key: String,
+    /// What is followed.
+    streams: String,
     /// Of what the store has; none if it has none.
     revision: Option<Position>,
     pub(crate) told: Told,
@@ -28,6 +30,13 @@ pub(crate) struct Told {
     /// The sum of their marks.
     #[serde(with = "digits")]
     pub(crate) sum: u128,
+}
+
+/// Who feeds a read model, and from what.
+#[derive(Serialize, Deserialize)]
+struct Term {
+    token: u64,
+    streams: String,
 }
 
 impl Told {
@@ -57,10 +66,11 @@ pub(crate) fn mark(place: &crate::consumer::Place) -> u128 {
 }
 
 impl Checkpoint {
-    pub(crate) fn new(store: Store, consumer: &str) -> Self {
+    pub(crate) fn new(store: Store, consumer: &str, streams: &str) -> Self {
         Self {
             store,
             key: key(consumer),
+            streams: streams.to_owned(),
             revision: None,
             told: Told::default(),
         }
@@ -68,9 +78,21 @@ impl Checkpoint {
 
     /// Keeps all with an earlier fence out, and reads how far it is.
     pub(crate) async fn open(&mut self, fence: &Fence) -> Result<Position, SinkError> {
-        let term = format!("{}/term", self.key);
-        let put = Put::new(fence.token.to_string());
-        let batch = Batch::new().put(term, put).fenced(fence.clone());
+        let key = format!("{}/term", self.key);
+        let before = self.store.get(&key).await?;
+        let before = before.and_then(|entry| serde_json::from_slice::<Term>(&entry.value).ok());
+        if let Some(before) = before.filter(|before| before.streams != self.streams) {
+            let (before, now) = (before.streams, &self.streams);
+            return Err(SinkError::Refused(format!(
+                "it has followed the streams {before:?}, and now {now:?}: what follows others needs another name"
+            )));
+        }
+        let term = Term {
+            token: fence.token,
+            streams: self.streams.clone(),
+        };
+        let put = Put::new(serde_json::to_vec(&term).unwrap_or_default());
+        let batch = Batch::new().put(key, put).fenced(fence.clone());
         self.store.commit(batch).await.map_err(not_committed)?;
         let entry = self.store.get(&self.key).await?;
         self.revision = entry.as_ref().map(|entry| entry.revision);

@@ -201,7 +201,7 @@ impl<E: Serialize + DeserializeOwned + Send + Sync + 'static> Feeds for Document
     fn start(&self, generation: u32) -> Running {
         let id = id(&self.projection.name, generation);
         let sink = DocumentsSink {
-            checkpoint: Checkpoint::new(self.store.clone(), &id),
+            checkpoint: Checkpoint::new(self.store.clone(), &id, &self.projection.streams),
             prefix: prefix(&id),
             streams: self.streams,
             code: self.code.clone(),

@@ -147,7 +147,7 @@ where
         let sink = TablesSink {
             store: self.store.clone(),
             table: self.table.clone(),
-            checkpoint: Checkpoint::new(self.store.store(), &id),
+            checkpoint: Checkpoint::new(self.store.store(), &id, &self.projection.streams),
             generation,
             streams: self.streams,
         };

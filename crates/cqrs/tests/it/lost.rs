@@ -252,3 +252,29 @@ async fn what_shows_less_does_not_go_live() {
         "{behind:?}"
     );
 }
+
+/// CQ-2: a read side whose streams were changed does not go on where it was.
+#[tokio::test(start_paused = true)]
+async fn other_streams_need_another_name() {
+    let (log, views) = (memory(), memory());
+    let first = sums(&log, &views, &Told::default());
+    let done = commands(&log).execute("7", &Command::Deposit(1)).await;
+    first.at_least(done.unwrap().position, SOON).await.unwrap();
+    first.stop().await;
+    let told = Told::default();
+    let listener = told.clone();
+    let others = Projection::new(log, "sums", "card", events())
+        .on_event(move |_, happened| listener.lock().unwrap().push(happened.clone()));
+    let _others: Documents<u64> = others
+        .documents(
+            views,
+            |seen| vec![seen.id().to_owned()],
+            |sum: Option<u64>, _| sum,
+        )
+        .unwrap();
+    sleep(Duration::from_secs(5)).await;
+    let told = told.lock().unwrap();
+    let error = r#"it has followed the streams "account", and now "card""#;
+    let is_told = |happened: &Happened| matches!(happened, Happened::Stalled { error: told } if told.starts_with(error));
+    assert!(told.iter().all(is_told) && !told.is_empty(), "{told:?}");
+}
