@@ -13,6 +13,7 @@ pub mod metrics;
 mod name;
 mod operator;
 mod projection;
+mod task;
 
 pub use backstay_core::Invalid;
 pub use commands::{Commands, CommandsBuilder, Done, ExecuteError, Known, LoadError};

@@ -1,6 +1,6 @@
 //! Counters and gauges through the `metrics` facade. `docs/telemetry.md` lists them.
 
-use metrics::{SharedString, Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Label, Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::Happened;
 
@@ -13,27 +13,32 @@ const RECOVERED: &str = "backstay.consumer.recovered";
 const STALLED: &str = "backstay.consumer.stalled";
 const HALTED: &str = "backstay.consumer.halted";
 
-/// Counts what happens to a read side or a relay: `.on_event(metrics::of_consumers())`. Its name becomes the label `consumer`.
+/// Counts what happens to a read side or a relay: `.on_event(metrics::of_consumers())`. Its name becomes the label `consumer`, and
+/// which generation of a read side it is the label `generation`.
 pub fn of_consumers() -> impl Fn(&str, &Happened) + Send + Sync + 'static {
     |consumer, happened| {
-        let name = SharedString::from(consumer.to_owned());
-        let count = |counted| counter!(counted, "consumer" => name.clone()).increment(1);
+        let (name, generation) = consumer.split_once('~').unwrap_or((consumer, "1"));
+        let labels = [
+            Label::new("consumer", name.to_owned()),
+            Label::new("generation", generation.to_owned()),
+        ];
+        let count = |counted| counter!(counted, labels.iter()).increment(1);
         let here = |is_here: bool| {
-            gauge!(HERE, "consumer" => name.clone()).set(f64::from(u8::from(is_here)));
+            gauge!(HERE, labels.iter()).set(f64::from(u8::from(is_here)));
         };
         match happened {
             Happened::Began { .. } => here(true),
             // What is so now, the node that feeds it tells.
             Happened::Lost => {
                 here(false);
-                gauge!(LAG, "consumer" => name.clone()).set(0.0);
-                gauge!(DEAD, "consumer" => name.clone()).set(0.0);
+                gauge!(LAG, labels.iter()).set(0.0);
+                gauge!(DEAD, labels.iter()).set(0.0);
             }
             Happened::At(progress) => {
                 let position = progress.position.get() as f64;
-                gauge!(LAG, "consumer" => name.clone()).set(progress.lag.as_secs_f64());
-                gauge!(POSITION, "consumer" => name.clone()).set(position);
-                gauge!(DEAD, "consumer" => name.clone()).set(f64::from(progress.dead));
+                gauge!(LAG, labels.iter()).set(progress.lag.as_secs_f64());
+                gauge!(POSITION, labels.iter()).set(position);
+                gauge!(DEAD, labels.iter()).set(f64::from(progress.dead));
             }
             Happened::SetAside { .. } => count(SET_ASIDE),
             Happened::Recovered { .. } => count(RECOVERED),

@@ -30,7 +30,7 @@ pub struct Listed {
     pub position: backstay_store::Position,
     /// When it said so, by the clock of its machine.
     pub at: Timestamp,
-    /// How old the oldest event is that it has not taken; none if there is none.
+    /// How old the oldest event is that it had not taken by then, or by now if it has said nothing for 5 s; none if there is none.
     pub lag: Option<Duration>,
     /// As many events are set aside, 10,000 at most.
     pub dead: usize,
@@ -89,6 +89,8 @@ pub enum DecideError {
 }
 
 const PAGE: u32 = 10_000;
+/// A consumer that takes something says so within a second.
+const SILENT_MILLIS: u64 = 5_000;
 /// As many bytes of who and why.
 const WORDS: usize = 1_000;
 
@@ -107,13 +109,18 @@ impl Operator {
             };
             let name = entry.key[ALL.len()..].to_owned();
             let position = backstay_store::Position::new(said.position);
+            // What came after it has spoken it may have taken: it speaks again soon.
+            let now = crate::consumer::now();
+            let at = Timestamp::from_millis(said.at);
+            let is_silent = now.as_millis().saturating_sub(said.at) > SILENT_MILLIS;
+            let until = if is_silent { now } else { at };
             all.push(Listed {
-                lag: lag::of(&self.log, position, &said.streams).await?,
+                lag: lag::of(&self.log, position, &said.streams, until).await?,
                 dead: self.log.list(&dead::letters(&name), "", PAGE).await?.len(),
                 name,
                 streams: said.streams,
                 position,
-                at: Timestamp::from_millis(said.at),
+                at,
             });
         }
         Ok(all)

@@ -14,14 +14,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use backstay_store::{Position, Recorded, Store, Timestamp, Unavailable};
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use options::Options;
 pub(crate) use progress::{ALL, Gauge, Listener, Said};
 pub use progress::{Happened, Progress};
 pub(crate) use sink::{Sink, SinkError};
+
+use crate::task::Task;
 
 /// What is followed, and how.
 pub(crate) struct Consumer<T> {
@@ -93,35 +94,13 @@ impl Place {
     }
 }
 
-/// A consumer that runs until this is dropped.
-#[derive(Debug)]
-pub(crate) struct Running {
-    stop: Arc<Notify>,
-    task: JoinHandle<()>,
-}
-
-impl Running {
-    pub(crate) fn start<T: Clone + Send + Sync + 'static>(
-        consumer: Consumer<T>,
-        sink: impl Sink<T>,
-    ) -> Self {
-        let stop = Arc::new(Notify::new());
-        let task = tokio::spawn(run::run(consumer, sink, stop.clone()));
-        Self { stop, task }
-    }
-
-    /// Gives its claim to others. What is under way is taken or not, and they go on from there.
-    pub(crate) async fn stop(mut self) {
-        self.stop.notify_one();
-        // It does not panic: what users gave is contained.
-        let _ = (&mut self.task).await;
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// Has a consumer run. When it is stopped it gives its claim to others: what is under way is taken or not, and they go on from there.
+pub(crate) fn start<T: Clone + Send + Sync + 'static>(
+    consumer: Consumer<T>,
+    sink: impl Sink<T>,
+) -> Task {
+    // It does not panic: what users gave is contained.
+    Task::begin(|stop| run::run(consumer, sink, stop))
 }
 
 /// How far a read side is.

@@ -46,6 +46,7 @@ pub(super) async fn run<T: Clone + Send + Sync + 'static>(
             () = term.lost() => false,
             _ = feed(&consumer, &mut sink, &term.fence) => false,
         };
+        say(&consumer, &term.fence).await;
         consumer.gauge.lost();
         consumer.gauge.tell(&Happened::Lost);
         term.end().await;
@@ -108,7 +109,7 @@ fn orders_of(mut watch: Watch) -> BoxFuture<'static, (Watch, Result<Vec<Change>,
 /// A position that nothing was taken at is written down after so long.
 const FLUSH: Duration = Duration::from_millis(100);
 /// How far it is, is said in the log's store so often.
-const TELL: Duration = Duration::from_secs(5);
+const TELL: Duration = Duration::from_secs(1);
 /// So long the log may take to say that there is something else to do.
 const BETWEEN: Duration = Duration::from_millis(20);
 /// And so often where it does not move.
@@ -511,23 +512,30 @@ impl<T: Clone + Send + Sync + 'static, S: Sink<T>> Feed<'_, T, S> {
         }
     }
 
-    /// Says in the log's store how far it is.
     async fn say(&mut self) {
         let is_known = self.said.is_some_and(|(_, at)| at.elapsed() < TELL);
         if self.consumer.options.is_own || is_known {
             return;
         }
         self.said = Some((self.seen, Instant::now()));
-        let said = Said {
-            position: self.seen.get(),
-            streams: self.consumer.prefix.clone(),
-            at: now().as_millis(),
-        };
-        let key = format!("{ALL}{}", self.consumer.name);
-        let put = Put::new(serde_json::to_vec(&said).unwrap_or_default());
-        let batch = Batch::new().put(key, put.expires_after(KNOWN_FOR));
-        // It is said again.
-        let log = &self.consumer.log;
-        let _ = log.commit(batch.fenced(self.fence.clone())).await;
+        self.consumer.gauge.at(self.seen, self.dead.count());
+        say(self.consumer, self.fence).await;
     }
+}
+
+/// Says in the log's store how far it is. What is lost is said again.
+async fn say<T>(consumer: &Consumer<T>, fence: &Fence) {
+    let progress = *consumer.gauge.progress.borrow();
+    if !progress.is_here {
+        return;
+    }
+    let said = Said {
+        position: progress.position.get(),
+        streams: consumer.prefix.clone(),
+        at: now().as_millis(),
+    };
+    let key = format!("{ALL}{}", consumer.name);
+    let put = Put::new(serde_json::to_vec(&said).unwrap_or_default());
+    let batch = Batch::new().put(key, put.expires_after(KNOWN_FOR));
+    let _ = consumer.log.commit(batch.fenced(fence.clone())).await;
 }

@@ -38,8 +38,8 @@ pub enum Taken<T> {
 #[non_exhaustive]
 pub enum InboxError<E: Error + 'static> {
     /// The work says no.
-    #[error("the work failed")]
-    Work(#[source] E),
+    #[error(transparent)]
+    Work(E),
     /// The store, or what runs the work in it.
     #[error(transparent)]
     Store(CommitWithError<E>),

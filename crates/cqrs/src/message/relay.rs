@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use super::Message;
 use crate::Invalid;
 use crate::consumer::{
-    Consumer, Decoded, Gauge, Happened, Item, Listener, Options, PANICKED, Progress, Running, Sink,
+    Consumer, Decoded, Gauge, Happened, Item, Listener, Options, PANICKED, Progress, Sink,
     SinkError,
 };
 use crate::name::check_name;
 use crate::projection::{Checkpoint, not_committed};
+use crate::task::Task;
 
 /// A way to others.
 pub trait Transport: Send + Sync + 'static {
@@ -67,7 +68,7 @@ impl fmt::Debug for Relay {
 pub struct Relaying {
     progress: watch::Receiver<Progress>,
     position: watch::Receiver<Position>,
-    running: Running,
+    running: Task,
 }
 
 /// As many keys at once: enough to hide the way there and back, few enough for the other side.
@@ -163,7 +164,7 @@ impl Relay {
         Ok(Relaying {
             progress: consumer.gauge.progress.subscribe(),
             position: consumer.gauge.position.subscribe(),
-            running: Running::start(consumer, sink),
+            running: crate::consumer::start(consumer, sink),
         })
     }
 }
@@ -184,7 +185,7 @@ impl Relaying {
     }
 
     /// Lets other nodes go on. What is under way is sent again by them.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.running.stop().await;
     }
 }

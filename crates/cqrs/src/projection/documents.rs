@@ -11,18 +11,19 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::checkpoint::{Checkpoint, not_committed};
-use super::feeder::{Feeder, Feeds};
+use super::feeder::{Feeds, feed};
 use super::generation::id;
 use super::view::View;
 use super::{Checksum, Projection, Seen};
 use crate::Invalid;
-use crate::consumer::{self, Item, PANICKED, Running, Sink, SinkError, WaitError};
+use crate::consumer::{self, Item, PANICKED, Sink, SinkError, WaitError};
+use crate::task::Task;
 
 /// A read model of documents: values of a store, each under a key, made of the events.
 pub struct Documents<V> {
     view: View,
     /// None if others feed it.
-    feeder: Option<Feeder>,
+    feeder: Option<Task>,
     value: PhantomData<fn() -> V>,
 }
 
@@ -91,7 +92,7 @@ impl<E: Serialize + DeserializeOwned + Send + Sync + 'static> Projection<E> {
                 change: Box::new(change),
             }),
         };
-        let feeder = Feeder::start(store.clone(), log, name.clone(), feeds);
+        let feeder = feed(store.clone(), log, name.clone(), feeds);
         Ok(Documents {
             view: View { store, name },
             feeder: Some(feeder),
@@ -160,8 +161,8 @@ impl<V: DeserializeOwned> Documents<V> {
     }
 
     /// Gives the claim to other nodes. What is under way is taken or not, and they go on from there.
-    pub async fn stop(self) {
-        if let Some(feeder) = self.feeder {
+    pub async fn stop(&self) {
+        if let Some(feeder) = &self.feeder {
             feeder.stop().await;
         }
     }
@@ -198,7 +199,7 @@ type Change<E> =
 const PAGE: u32 = 500;
 
 impl<E: Serialize + DeserializeOwned + Send + Sync + 'static> Feeds for DocumentsFeeds<E> {
-    fn start(&self, generation: u32) -> Running {
+    fn start(&self, generation: u32) -> Task {
         let id = id(&self.projection.name, generation);
         let sink = DocumentsSink {
             checkpoint: Checkpoint::new(self.store.clone(), &id, &self.projection.streams),
@@ -206,7 +207,7 @@ impl<E: Serialize + DeserializeOwned + Send + Sync + 'static> Feeds for Document
             streams: self.streams,
             code: self.code.clone(),
         };
-        Running::start(self.projection.consumer(&id), sink)
+        consumer::start(self.projection.consumer(&id), sink)
     }
 
     fn discard(&self, generation: u32, gone: Batch) -> BoxFuture<'_, Result<(), SinkError>> {

@@ -7,46 +7,25 @@ use std::time::Duration;
 use backstay_store::{Batch, CommitError, Conflict, Expected, Position, Store, Unavailable};
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::checkpoint;
 use super::generation::{Generations, id};
-use crate::consumer::{Running, SinkError, dead};
+use crate::consumer::{SinkError, dead};
+use crate::task::Task;
 
 /// What is done for a generation.
 pub(super) trait Feeds: Send + Sync + 'static {
-    fn start(&self, generation: u32) -> Running;
+    fn start(&self, generation: u32) -> Task;
 
     /// Takes away what a generation that is read no more has left behind; the batch, which says so, goes last or with it.
     fn discard(&self, generation: u32, gone: Batch) -> BoxFuture<'_, Result<(), SinkError>>;
 }
 
-/// Feeds until it is dropped.
-#[derive(Debug)]
-pub(super) struct Feeder {
-    stop: Arc<Notify>,
-    task: JoinHandle<()>,
-}
-
-impl Feeder {
-    pub(super) fn start(store: Store, log: Store, name: String, feeds: impl Feeds) -> Self {
-        let stop = Arc::new(Notify::new());
-        let task = tokio::spawn(supervise(store, log, name, feeds, stop.clone()));
-        Self { stop, task }
-    }
-
-    pub(super) async fn stop(mut self) {
-        self.stop.notify_one();
-        // It does not panic: what users gave is contained.
-        let _ = (&mut self.task).await;
-    }
-}
-
-impl Drop for Feeder {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// Feeds whichever generations there are.
+pub(super) fn feed(store: Store, log: Store, name: String, feeds: impl Feeds) -> Task {
+    // It does not panic: what users gave is contained.
+    Task::begin(|stop| supervise(store, log, name, feeds, stop))
 }
 
 const LOOK: Duration = Duration::from_millis(250);
@@ -54,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const GRACE: Duration = Duration::from_secs(30);
 
 async fn supervise(store: Store, log: Store, name: String, feeds: impl Feeds, stop: Arc<Notify>) {
-    let mut running: Vec<(u32, Running)> = Vec::new();
+    let mut running: Vec<(u32, Task)> = Vec::new();
     // Since when this node knows that they are read no more.
     let mut retired: HashMap<u32, Instant> = HashMap::new();
     'looks: loop {

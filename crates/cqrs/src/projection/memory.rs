@@ -13,7 +13,8 @@ use tokio::sync::watch;
 
 use super::{Projection, Seen};
 use crate::Invalid;
-use crate::consumer::{Item, Place, Progress, Running, Sink, SinkError, WaitError, at_least};
+use crate::consumer::{self, Item, Place, Progress, Sink, SinkError, WaitError, at_least};
+use crate::task::Task;
 
 /// A read model in this process's memory, built anew from the log whenever the process starts.
 ///
@@ -22,7 +23,7 @@ pub struct Memory<S> {
     model: Arc<RwLock<S>>,
     position: watch::Receiver<Position>,
     progress: watch::Receiver<Progress>,
-    running: Running,
+    running: Task,
 }
 
 impl<S> fmt::Debug for Memory<S> {
@@ -65,7 +66,7 @@ impl<E: Serialize + DeserializeOwned + Send + Sync + 'static> Projection<E> {
             model,
             position: consumer.gauge.position.subscribe(),
             progress: consumer.gauge.progress.subscribe(),
-            running: Running::start(consumer, sink),
+            running: consumer::start(consumer, sink),
         })
     }
 }
@@ -87,7 +88,7 @@ impl<S> Memory<S> {
     }
 
     /// Ends it.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.running.stop().await;
     }
 }

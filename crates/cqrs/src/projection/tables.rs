@@ -12,12 +12,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::checkpoint::{Checkpoint, not_committed};
-use super::feeder::{Feeder, Feeds};
+use super::feeder::{Feeds, feed};
 use super::generation::id;
 use super::view::View;
 use super::{Checksum, Projection, Seen, chain};
 use crate::Invalid;
-use crate::consumer::{Item, Running, Sink, SinkError, WaitError};
+use crate::consumer::{self, Item, Sink, SinkError, WaitError};
+use crate::task::Task;
 
 /// A read model in tables of the user's own: what it is made of, and how events change it.
 ///
@@ -52,7 +53,7 @@ pub trait Table<S: Transactional>: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Tables {
     view: View,
-    feeder: Option<Feeder>,
+    feeder: Option<Task>,
 }
 
 impl<E: Serialize + DeserializeOwned + Send + Sync + 'static> Projection<E> {
@@ -76,7 +77,7 @@ impl<E: Serialize + DeserializeOwned + Send + Sync + 'static> Projection<E> {
             store: store.store(),
             name: name.clone(),
         };
-        let feeder = Feeder::start(store.store(), log, name, feeds);
+        let feeder = feed(store.store(), log, name, feeds);
         Ok(Tables {
             view,
             feeder: Some(feeder),
@@ -122,8 +123,8 @@ impl Tables {
     }
 
     /// Gives the claim to other nodes. What is under way is taken or not, and they go on from there.
-    pub async fn stop(self) {
-        if let Some(feeder) = self.feeder {
+    pub async fn stop(&self) {
+        if let Some(feeder) = &self.feeder {
             feeder.stop().await;
         }
     }
@@ -142,7 +143,7 @@ where
     T: Table<S, Event = E>,
     E: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    fn start(&self, generation: u32) -> Running {
+    fn start(&self, generation: u32) -> Task {
         let id = id(&self.projection.name, generation);
         let sink = TablesSink {
             store: self.store.clone(),
@@ -151,7 +152,7 @@ where
             generation,
             streams: self.streams,
         };
-        Running::start(self.projection.consumer(&id), sink)
+        consumer::start(self.projection.consumer(&id), sink)
     }
 
     fn discard(&self, generation: u32, gone: Batch) -> BoxFuture<'_, Result<(), SinkError>> {

@@ -52,9 +52,9 @@ fn the_page_lists_every_metric() {
     metrics::with_local_recorder(&recorder, || tell_all(Duration::from_millis(1_500)));
     let page = recorder.handle().render();
     for line in [
-        "backstay_consumer_lag{consumer=\"balances~2\"} 1.5\n",
-        "backstay_consumer_position{consumer=\"balances~2\"} 7\n",
-        "backstay_consumer_here{consumer=\"balances~2\"} 1\n",
+        "backstay_consumer_lag{consumer=\"balances\",generation=\"2\"} 1.5\n",
+        "backstay_consumer_position{consumer=\"balances\",generation=\"2\"} 7\n",
+        "backstay_consumer_here{consumer=\"balances\",generation=\"2\"} 1\n",
     ] {
         assert!(page.contains(line), "{page}");
     }
@@ -62,7 +62,8 @@ fn the_page_lists_every_metric() {
     metrics::with_local_recorder(&recorder, || of_consumers()("balances~2", &Happened::Lost));
     let lost = recorder.handle().render();
     for name in ["lag", "dead", "here"] {
-        let line = format!("backstay_consumer_{name}{{consumer=\"balances~2\"}} 0\n");
+        let line =
+            format!("backstay_consumer_{name}{{consumer=\"balances\",generation=\"2\"}} 0\n");
         assert!(lost.contains(&line), "{lost}");
     }
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
@@ -75,7 +76,7 @@ fn the_page_lists_every_metric() {
         .filter(|line| line.starts_with("| `backstay."))
         .map(|line| {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-            assert_eq!(cells[4], "`consumer`", "{line}");
+            assert_eq!(cells[4], "`consumer`, `generation`", "{line}");
             let name = cells[1].replace('`', "").replace('.', "_");
             format!("{name} | {}", cells[2])
         });

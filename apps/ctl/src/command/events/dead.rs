@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use super::To;
+use super::{To, known};
 use crate::cli::Dead;
 use crate::output::{Format, Table, document, say, time};
 
@@ -39,6 +39,9 @@ pub(super) async fn run(to: &To, dead: &Dead) -> anyhow::Result<()> {
         error: one.error,
     });
     let rows: Vec<Row> = rows.collect();
+    if total == 0 {
+        known(to, &dead.consumer).await?;
+    }
     if to.format == Format::Json {
         return document(&Document {
             consumer: &dead.consumer,

@@ -1,7 +1,8 @@
+use backstay_cqrs::DecideError;
 use backstay_store::Position;
 use serde::Serialize;
 
-use super::To;
+use super::{To, known};
 use crate::cli::{Reason, Replay, SkipEvent};
 use crate::output::{Format, document, say};
 
@@ -25,7 +26,7 @@ pub(super) async fn replay(to: &To, replay: &Replay) -> anyhow::Result<()> {
     let decided = events
         .replay(consumer, key, reason.who(), reason.why())
         .await;
-    decided.map_err(|error| to.events_failed(error))?;
+    accepted(to, consumer, decided).await?;
     told(to, consumer, key, "replay", None, reason)
 }
 
@@ -41,8 +42,15 @@ pub(super) async fn skip(to: &To, skip: &SkipEvent) -> anyhow::Result<()> {
     let decided = events
         .skip(consumer, key, at, reason.who(), reason.why())
         .await;
-    decided.map_err(|error| to.events_failed(error))?;
+    accepted(to, consumer, decided).await?;
     told(to, consumer, key, "skip", Some(*position), reason)
+}
+
+async fn accepted(to: &To, consumer: &str, decided: Result<(), DecideError>) -> anyhow::Result<()> {
+    if let Err(DecideError::NotFound { .. }) = &decided {
+        known(to, consumer).await?;
+    }
+    decided.map_err(|error| to.events_failed(error))
 }
 
 fn told(
