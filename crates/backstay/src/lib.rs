@@ -125,9 +125,17 @@ mod documents {
     #[cfg(feature = "config")]
     #[doc = include_str!("../../../docs/config.md")]
     struct Config;
-    #[cfg(all(feature = "cqrs", feature = "sqlite"))]
+    #[cfg(all(feature = "cqrs", feature = "http", feature = "sqlite"))]
     #[doc = include_str!("../../../docs/cqrs.md")]
     struct Cqrs;
+    #[cfg(all(
+        feature = "http",
+        feature = "nats",
+        feature = "sqlite",
+        feature = "webhook"
+    ))]
+    #[doc = include_str!("../../../docs/messages.md")]
+    struct Messages;
     #[cfg(feature = "lease")]
     #[doc = include_str!("../../../docs/election.md")]
     struct Election;

@@ -32,7 +32,3 @@ pub use operator::{Dead, DecideError, Listed, Operator};
 pub use projection::{
     Checksum, Document, Documents, Memory, Projection, ReadError, Seen, Table, Tables,
 };
-
-#[cfg(all(doctest, feature = "nats", feature = "webhook"))]
-#[doc = include_str!("../../../docs/messages.md")]
-mod documents {}
