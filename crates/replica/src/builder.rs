@@ -55,6 +55,9 @@ where
 
     /// No read is served from a copy older than this; at least two heartbeats. By default there is no such bound.
     ///
+    /// Two is a floor. A session that is dead is known to be after two and a half and another one has to prove: with three and a half or
+    /// more nothing is refused because of one dead connection.
+    ///
     /// For what is dangerous when it is old, such as who may do what: better no answer than one of yesterday.
     pub fn fail_closed(mut self, max_age: Duration) -> Self {
         self.options.fail_closed = Some(max_age);
@@ -67,7 +70,9 @@ where
         self
     }
 
-    /// How long to wait before the next session after one has failed; decorrelated jitter from 250 ms to 30 s by default.
+    /// How long to wait before the next session after one has failed; decorrelated jitter from 250 ms to 5 s by default.
+    ///
+    /// A read that waits for a younger copy ends such a wait after a second.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.options.backoff = backoff;
         self
@@ -93,7 +98,7 @@ where
 
     /// Keeps a file from which the next process begins, served with its true age until the source is heard.
     ///
-    /// It is written every [`save_every`](Self::save_every) and at the end. One that is damaged or of another source is
+    /// It is written every [`save_every`](Self::save_every) and at the end, for its owner only. One that is damaged or of another source is
     /// not used, and an event says so. After a restart of the machine its age is by the wall clock; a copy that fails
     /// closed does not take that for proof.
     pub fn warm(mut self, path: impl Into<PathBuf>) -> Self
@@ -260,7 +265,10 @@ where
     K: Hash + Eq + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    let Some(table) = shared.table() else { return };
+    // A file that was only read is left as it was: written anew it would say that its age is of this start of the machine.
+    let Some(table) = shared.table().filter(|table| table.is_heard()) else {
+        return;
+    };
     let (of, by) = (shared.clone(), disk.clone());
     let write = move || {
         let _alone = by.writing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -33,7 +33,7 @@ struct Head {
     proven: u64,
     /// The same by the wall clock, in milliseconds since 1970.
     proven_unix_ms: u64,
-    /// Of all after this line.
+    /// Of the whole file, in which this is empty.
     sha256: String,
 }
 
@@ -100,7 +100,7 @@ fn save<K: Hash + Eq + Serialize, V: Serialize>(
         return Err(io::Error::from(error).into());
     }
     let age = clock.now().since(proven);
-    let head = Head {
+    let mut head = Head {
         backstay_replica: SCHEMA,
         source: source.to_owned(),
         version,
@@ -108,21 +108,64 @@ fn save<K: Hash + Eq + Serialize, V: Serialize>(
         boot: clock.era(),
         proven: proven.as_nanos(),
         proven_unix_ms: unix_millis().saturating_sub(millis_up(age)),
-        sha256: sum(&body),
+        sha256: String::new(),
     };
-    let mut text = serde_json::to_vec(&head).map_err(io::Error::from)?;
+    let line = |head: &Head| serde_json::to_string(head).map_err(io::Error::from);
+    head.sha256 = sum(&line(&head)?, &body);
+    let mut text = line(&head)?.into_bytes();
     text.push(b'\n');
     text.append(&mut body);
     write(path, &text)?;
     Ok(())
 }
 
+/// What a file is called while it is written: that of the other process at the same time is another.
+const PART: &str = ".tmp";
+/// No file takes so long to write; what is older was left by a process that was killed.
+const PART_LIVES: Duration = Duration::from_secs(60 * 60);
+
+fn part(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{:016x}{PART}", fastrand::u64(..)));
+    path.with_file_name(name)
+}
+
+/// Takes away what earlier processes have left half written. What can't be is in the way of nobody.
+fn sweep(path: &Path) -> io::Result<()> {
+    let own = path.file_name().unwrap_or_default().as_encoded_bytes();
+    for entry in fs::read_dir(folder(path))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let random = name.as_encoded_bytes().strip_prefix(own);
+        let random = random.and_then(|rest| rest.strip_suffix(PART.as_bytes()));
+        let is_part = random.is_some_and(|random| random.len() == 17 && random[0] == b'.');
+        let changed = entry.metadata()?.modified()?.duration_since(UNIX_EPOCH);
+        let changed = changed.map_or(u64::MAX, millis_up);
+        if is_part && unix_millis().saturating_sub(changed) > millis_up(PART_LIVES) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn folder(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Only for its owner: it holds what the source may have told nobody else.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 /// Whole or not at all, also through a loss of power.
 fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
-    let written = File::create(&beside).and_then(|mut file| {
+    let beside = part(path);
+    let written = create(&beside).and_then(|mut file| {
         file.write_all(text)?;
         file.sync_all()
     });
@@ -132,8 +175,7 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&beside);
     }
     renamed?;
-    let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(folder(path))?.sync_all()
 }
 
 fn load<K, V>(path: &Path, wanted: &Wanted<'_>) -> Result<Option<Found<K, V>>, WarmError>
@@ -141,6 +183,7 @@ where
     K: Hash + Eq + DeserializeOwned,
     V: DeserializeOwned,
 {
+    let _ = sweep(path);
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -148,19 +191,21 @@ where
     };
     let end = text.iter().position(|byte| *byte == b'\n');
     let end = end.ok_or_else(|| damaged("it has no first line"))?;
-    let (head, body) = (&text[..end], &text[end + 1..]);
-    let head: Head = serde_json::from_slice(head).map_err(damaged)?;
+    let (line, body) = (&text[..end], &text[end + 1..]);
+    let line = std::str::from_utf8(line).map_err(damaged)?;
+    let head: Head = serde_json::from_str(line).map_err(damaged)?;
     if head.backstay_replica != SCHEMA {
         return Err(damaged(format!("version {}", head.backstay_replica)));
+    }
+    let sealed = format!("\"sha256\":\"{}\"", head.sha256);
+    if sum(&line.replacen(&sealed, "\"sha256\":\"\"", 1), body) != head.sha256 {
+        return Err(damaged("the checksum differs"));
     }
     if head.source != wanted.source {
         return Err(WarmError::Foreign {
             found: head.source,
             wanted: wanted.source.to_owned(),
         });
-    }
-    if sum(body) != head.sha256 {
-        return Err(damaged("the checksum differs"));
     }
     let asked = asked(&head, wanted)?;
     let entries = serde_json::Deserializer::from_slice(body).into_iter::<(K, u64, V)>();
@@ -208,9 +253,10 @@ fn damaged(why: impl Display) -> WarmError {
     WarmError::Damaged(format!("{why}"))
 }
 
-fn sum(body: &[u8]) -> String {
+fn sum(line: &str, body: &[u8]) -> String {
     let mut text = String::new();
-    for byte in Sha256::digest(body) {
+    let sum = Sha256::new().chain_update(line).chain_update("\n");
+    for byte in sum.chain_update(body).finalize() {
         // Text takes all that is written to it.
         let _ = write!(text, "{byte:02x}");
     }

@@ -10,10 +10,13 @@ use tokio::select;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::follow::{Apply, Claims, Follow};
+use crate::follow::{Apply, Broken, Claims, Follow};
 use crate::replica::Shared;
 use crate::table::Loading;
-use crate::{Ended, Event, News, Origin, Source, SourceError, Start, Version};
+use crate::{Change, Ended, Event, Moment, News, Origin, Source, SourceError, Start, Version};
+
+/// After a failure a reader who waits has the source asked again no sooner than this.
+const LEAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Ends once it is told to stop, or when nobody holds the replica any more.
 pub(crate) async fn drive<K, V>(
@@ -30,13 +33,12 @@ pub(crate) async fn drive<K, V>(
         shared,
     };
     let (mut failures, mut wait) = (0, Duration::ZERO);
-    let mut resume = follower.follow.held();
     loop {
         let mut proved = false;
         let reason = select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return,
-            reason = follower.session(&*source, resume, &mut proved) => reason,
+            reason = follower.session(&*source, &mut proved) => reason,
         };
         if proved {
             (failures, wait) = (0, Duration::ZERO);
@@ -44,18 +46,20 @@ pub(crate) async fn drive<K, V>(
         failures += 1;
         let options = &follower.shared.options;
         wait = options.backoff.delay(failures, wait, fastrand::u64(..));
-        resume = match reason {
-            Ended::Broken(_) => None,
-            _ => follower.follow.held(),
-        };
         follower.shared.listener.hear(&Event::SessionEnded {
             reason,
             retry_in: wait,
         });
+        let nudge = follower.shared.nudge.clone();
+        let nudged = async {
+            sleep(LEAST_WAIT).await;
+            nudge.nudged().await;
+        };
         select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return,
             () = sleep(wait) => {}
+            () = nudged => {}
         }
     }
 }
@@ -71,15 +75,10 @@ where
     K: Hash + Eq + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    async fn session(
-        &mut self,
-        source: &dyn Source<K, V>,
-        resume: Option<Version>,
-        proved: &mut bool,
-    ) -> Ended {
+    async fn session(&mut self, source: &dyn Source<K, V>, proved: &mut bool) -> Ended {
         let mut session = source.open(Start {
             held: self.follow.held(),
-            resume,
+            resume: self.follow.resume(),
             heartbeat: self.shared.options.heartbeat,
             clock: self.shared.clock.clone(),
             nudge: self.shared.nudge.clone(),
@@ -101,13 +100,16 @@ where
                         *proved = true;
                         dead_at = Instant::now() + quiet;
                     }
-                    Ok(Heard::Page) => dead_at = Instant::now() + quiet,
+                    Ok(Heard::Answer) => dead_at = Instant::now() + quiet,
                     // Changes come also over a connection that does not carry our questions any more.
                     Ok(Heard::Changes) => {}
                     Err(reason) => break reason,
                 },
             }
         };
+        if matches!(reason, Ended::Broken(_)) {
+            self.follow.on_broken();
+        }
         self.follow.on_end();
         self.loading = None;
         reason
@@ -118,17 +120,18 @@ where
         match news {
             News::Snapshot(version) => {
                 self.follow.on_snapshot(version)?;
-                self.loading = Some(Loading::default());
-                Ok(Heard::Page)
+                self.loading = Some(Loading::beside(self.shared.table(), version));
+                Ok(Heard::Answer)
             }
             News::Page(page) => {
                 self.follow.on_page()?;
                 if let Some(loading) = &mut self.loading {
                     loading.page(page, limit)?;
                 }
-                Ok(Heard::Page)
+                Ok(Heard::Answer)
             }
             News::Complete { version, asked } => {
+                self.refuse_future(asked)?;
                 let before = self.shared.version();
                 self.follow.on_complete(version)?;
                 let loading = self.loading.take().unwrap_or_default();
@@ -149,26 +152,53 @@ where
                 changes,
                 asked,
             } => {
-                if asked.is_some_and(|asked| asked > self.shared.clock.now()) {
-                    return Err(Ended::Failed(SourceError::new("a proof from the future")));
-                }
-                let claims = match asked {
-                    Some(_) => Claims::AtHead,
-                    None => Claims::Nothing,
+                let Some(asked) = asked else {
+                    self.apply(after, upto, changes, Claims::Nothing)?;
+                    return Ok(Heard::Changes);
                 };
-                if self.follow.on_changes(after, upto, claims)? == Apply::All {
-                    self.shared.apply(upto, changes)?;
-                }
-                let proved = asked.is_some_and(|asked| self.shared.prove(asked));
-                Ok(if proved { Heard::Proof } else { Heard::Changes })
+                self.refuse_future(asked)?;
+                self.apply(after, upto, changes, Claims::AtHead)?;
+                let is_new = self.shared.prove(asked);
+                Ok(if is_new { Heard::Proof } else { Heard::Changes })
+            }
+            News::More {
+                after,
+                upto,
+                changes,
+            } => {
+                self.apply(after, upto, changes, Claims::Nothing)?;
+                Ok(Heard::Answer)
             }
         }
+    }
+
+    fn apply(
+        &mut self,
+        after: Version,
+        upto: Version,
+        changes: Vec<Change<K, V>>,
+        claims: Claims,
+    ) -> Result<(), Broken> {
+        if let Apply::Above(number) = self.follow.on_changes(after, upto, claims)? {
+            self.shared.apply(upto, number, changes)?;
+            self.follow.on_applied(upto);
+        }
+        Ok(())
+    }
+
+    fn refuse_future(&self, asked: Moment) -> Result<(), Ended> {
+        if asked > self.shared.clock.now() {
+            return Err(Ended::Failed(SourceError::new("a proof from the future")));
+        }
+        Ok(())
     }
 }
 
 /// What keeps a session alive.
 enum Heard {
-    Page,
+    /// Of an answer to a question, which proves no age.
+    Answer,
+    /// Unasked.
     Changes,
     Proof,
 }

@@ -10,6 +10,8 @@ pub(crate) struct Follow {
     held: Option<Version>,
     /// Since when a snapshot is being told.
     loading: Option<Version>,
+    /// What was told last can't be taken, or was half taken: only a whole snapshot mends that.
+    is_broken: bool,
 }
 
 /// What a session told that can't be taken. It ends, and the next one begins with a snapshot.
@@ -62,7 +64,8 @@ pub(crate) enum Claims {
 /// What to do with changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Apply {
-    All,
+    /// Those with higher numbers; the copy holds the others.
+    Above(u64),
     /// The copy holds them.
     Nothing,
 }
@@ -72,11 +75,21 @@ impl Follow {
         Self {
             held,
             loading: None,
+            is_broken: false,
         }
     }
 
     pub(crate) fn held(&self) -> Option<Version> {
         self.held
+    }
+
+    /// From where changes would do.
+    pub(crate) fn resume(&self) -> Option<Version> {
+        self.held.filter(|_| !self.is_broken)
+    }
+
+    pub(crate) fn on_broken(&mut self) {
+        self.is_broken = true;
     }
 
     /// A session has ended: half a snapshot is none.
@@ -100,7 +113,7 @@ impl Follow {
             return Err(Broken::Disorder);
         }
         self.refuse_older(version)?;
-        self.held = Some(version);
+        (self.held, self.is_broken) = (Some(version), false);
         Ok(())
     }
 
@@ -123,12 +136,18 @@ impl Follow {
         if upto <= held {
             return Ok(Apply::Nothing);
         }
+        // What overlaps was applied before: a deletion would be brought back until it comes again.
+        let above = if after < held { held.number } else { 0 };
+        Ok(Apply::Above(above))
+    }
+
+    /// Changes were applied, all of them.
+    pub(crate) fn on_applied(&mut self, upto: Version) {
         self.held = Some(upto);
-        Ok(Apply::All)
     }
 
     fn following(&self) -> Result<Version, Broken> {
-        match (self.held, self.loading) {
+        match (self.resume(), self.loading) {
             (Some(held), None) => Ok(held),
             _ => Err(Broken::Disorder),
         }

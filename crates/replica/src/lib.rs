@@ -66,6 +66,7 @@ pub mod metrics;
 mod names;
 #[cfg(feature = "nats")]
 pub mod nats;
+mod nudge;
 mod options;
 mod reading;
 mod replica;

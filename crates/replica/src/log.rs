@@ -186,12 +186,7 @@ impl<K, V> Follows<K, V> {
         }
         let upto = told.at(look.upto);
         self.following(upto, look.asked.is_some());
-        Ok(News::Changes {
-            after: told,
-            upto,
-            changes: look.changes,
-            asked: look.asked,
-        })
+        Ok(News::answer(told, upto, look.changes, look.asked))
     }
 
     fn following(&mut self, told: Version, is_proved: bool) {

@@ -19,6 +19,9 @@ const STALE: &str = "backstay.cache.stale";
 const REFUSED: &str = "backstay.cache.refused";
 const INVALIDATIONS: &str = "backstay.cache.invalidations";
 
+/// Where there is no copy, or nobody keeps it any more: an alarm on the age finds that too.
+const UNKNOWN: f64 = f64::INFINITY;
+
 /// Counts what happens to a replica: `.on_event(metrics::of_replica("keys"))`. The name becomes the label `replica`.
 pub fn of_replica(name: impl Into<String>) -> impl Fn(&Event) + Send + Sync + 'static {
     let name = SharedString::from(name.into());
@@ -26,9 +29,8 @@ pub fn of_replica(name: impl Into<String>) -> impl Fn(&Event) + Send + Sync + 's
         let name = name.clone();
         match event {
             Event::Age { age, entries } => {
-                if let Some(age) = age {
-                    gauge!(AGE, "replica" => name.clone()).set(age.as_secs_f64());
-                }
+                gauge!(AGE, "replica" => name.clone())
+                    .set(age.map_or(UNKNOWN, |age| age.as_secs_f64()));
                 gauge!(ENTRIES, "replica" => name).set(*entries as f64);
             }
             Event::Synced { .. } => counter!(SNAPSHOTS, "replica" => name).increment(1),
@@ -45,7 +47,7 @@ pub fn of_replica(name: impl Into<String>) -> impl Fn(&Event) + Send + Sync + 's
             Event::WarmStarted { .. } => warm(name, "started"),
             Event::WarmIgnored { .. } => warm(name, "ignored"),
             Event::WarmNotSaved { .. } => warm(name, "not_saved"),
-            Event::Stopped => {}
+            Event::Stopped => gauge!(AGE, "replica" => name).set(UNKNOWN),
         }
     }
 }

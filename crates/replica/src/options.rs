@@ -18,9 +18,9 @@ const SAVE_EVERY: Duration = Duration::from_secs(60);
 /// A million small values take some hundred megabytes.
 const MAX_ENTRIES: usize = 1_000_000;
 
-/// After a failure a source is asked again within a second, and at most once a half minute while it stays away.
+/// After a failure a source is asked again within a second, and while it stays away about as often as when it is well.
 fn backoff() -> Backoff {
-    Backoff::decorrelated(Duration::from_millis(250)).cap(Duration::from_secs(30))
+    Backoff::decorrelated(Duration::from_millis(250)).cap(HEARTBEAT)
 }
 
 #[derive(Clone, Debug)]

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use backstay_core::Moment;
-use tokio::sync::{Notify, watch};
+use tokio::select;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::event::Listener;
 use crate::follow::Broken;
+use crate::nudge::Nudge;
 use crate::options::Options;
 use crate::table::{Loading, Table};
 use crate::{
@@ -37,7 +39,7 @@ pub(crate) struct Shared<K, V> {
     pub(crate) options: Options,
     pub(crate) clock: Clock,
     pub(crate) listener: Listener<Event>,
-    pub(crate) nudge: Arc<Notify>,
+    pub(crate) nudge: Arc<Nudge>,
     table: ArcSwapOption<Table<K, V>>,
     /// Counts proofs.
     proofs: watch::Sender<u64>,
@@ -134,21 +136,28 @@ where
         }
         let until = Instant::now().checked_add(time);
         let mut proofs = self.shared.proofs.subscribe();
+        let mut stop = self.held.stop.subscribe();
         loop {
             proofs.mark_unchanged();
             let found = look();
-            if found.is_ok() || *self.held.stop.borrow() {
+            if found.is_ok() || *stop.borrow() {
                 return found;
             }
             // The first copy is on its way; what follows it is not asked for yet.
             if self.version().is_some() {
-                self.shared.nudge.notify_one();
+                self.shared.nudge.nudge();
             }
-            let changed = match until {
-                Some(until) => timeout_at(until, proofs.changed()).await,
-                None => Ok(proofs.changed().await),
+            let heard = async {
+                select! {
+                    _ = proofs.changed() => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                }
             };
-            if changed.is_err() {
+            let Some(until) = until else {
+                heard.await;
+                continue;
+            };
+            if timeout_at(until, heard).await.is_err() {
                 return look();
             }
         }
@@ -225,7 +234,7 @@ where
             options,
             clock,
             listener,
-            nudge: Arc::new(Notify::new()),
+            nudge: Arc::default(),
             table: ArcSwapOption::empty(),
             proofs: watch::Sender::new(0),
         }
@@ -280,17 +289,21 @@ where
         asked: Moment,
         origin: Origin,
     ) {
-        let before = self.table();
-        let table = loading.complete(version, asked, origin, &self.clock, before.as_deref());
+        let table = loading.complete(version, asked, origin, &self.clock);
         self.table.store(Some(Arc::new(table)));
         self.proofs.send_modify(|proofs| *proofs += 1);
     }
 
-    pub(crate) fn apply(&self, upto: Version, changes: Vec<Change<K, V>>) -> Result<(), Broken> {
+    pub(crate) fn apply(
+        &self,
+        upto: Version,
+        above: u64,
+        changes: Vec<Change<K, V>>,
+    ) -> Result<(), Broken> {
         let Some(table) = self.table() else {
             return Err(Broken::Disorder);
         };
-        table.apply(upto, changes, self.options.max_entries)?;
+        table.apply(upto, above, changes, self.options.max_entries)?;
         self.proofs.send_modify(|proofs| *proofs += 1);
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use backstay_core::Moment;
 use futures_util::stream::BoxStream;
-use tokio::sync::Notify;
 
+use crate::nudge::Nudge;
 use crate::{Clock, Version};
 
 /// What a source tells, until the session ends.
@@ -38,17 +38,17 @@ pub struct Start {
     pub heartbeat: Duration,
     /// By what the moments of proofs are counted.
     pub clock: Clock,
-    pub(crate) nudge: Arc<Notify>,
+    pub(crate) nudge: Arc<Nudge>,
 }
 
 impl Start {
-    /// Waits until a reader wants a proof now. Many readers are one nudge.
+    /// Waits until a reader wants a proof now. Many readers are one nudge, and there are 10 ms between two.
     ///
     /// # Cancel safety
     ///
     /// No nudge is lost.
     pub async fn nudged(&self) {
-        self.nudge.notified().await;
+        self.nudge.nudged().await;
     }
 }
 
@@ -80,9 +80,42 @@ pub enum News<K, V> {
         /// What a source says without being asked proves nothing: it may have been on its way for hours.
         asked: Option<Moment>,
     },
+    /// As [`Changes`](Self::Changes), by an answer to a request of the source's own that has more behind it.
+    ///
+    /// It proves no age, and that the source is alive: a copy that is far behind is not given up while it catches up.
+    More {
+        /// Nothing between the copy and this is missing.
+        after: Version,
+        /// The copy is here when these are applied.
+        upto: Version,
+        /// In order. Several of one key may be told as the last.
+        changes: Vec<Change<K, V>>,
+    },
 }
 
 impl<K, V> News<K, V> {
+    /// What an answer to a request of the source's own has brought: all there is, if `asked` is the moment before it.
+    pub fn answer(
+        after: Version,
+        upto: Version,
+        changes: Vec<Change<K, V>>,
+        asked: Option<Moment>,
+    ) -> Self {
+        match asked {
+            Some(_) => Self::Changes {
+                after,
+                upto,
+                changes,
+                asked,
+            },
+            None => Self::More {
+                after,
+                upto,
+                changes,
+            },
+        }
+    }
+
     /// The source has nothing after a version, by an answer to a request that was sent after `asked`.
     pub fn proof(version: Version, asked: Moment) -> Self {
         Self::Changes {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use backstay_core::Moment;
+use foldhash::fast::RandomState;
 
 use crate::clock::{Glance, at_most};
 use crate::follow::Broken;
@@ -17,7 +18,7 @@ use crate::{Change, Clock, Origin, Reading, Version};
 /// A reader takes the proof first, then the version, then the value; the writer goes the other way. So what is read is
 /// at least as new as the version, and that at least as new as its proof.
 pub(crate) struct Table<K, V> {
-    entries: papaya::HashMap<K, Slot<V>>,
+    entries: papaya::HashMap<K, Slot<V>, RandomState>,
     epoch: u64,
     number: AtomicU64,
     proof: Proof,
@@ -73,7 +74,7 @@ impl Proof {
 impl<K: Hash + Eq, V> Table<K, V> {
     pub(crate) fn new(version: Version, asked: Moment, origin: Origin, clock: &Clock) -> Self {
         Self {
-            entries: papaya::HashMap::new(),
+            entries: papaya::HashMap::with_hasher(RandomState::default()),
             epoch: version.epoch,
             number: AtomicU64::new(version.number),
             proof: Proof::new(clock, asked),
@@ -94,8 +95,7 @@ impl<K: Hash + Eq, V> Table<K, V> {
     }
 
     pub(crate) fn age(&self, clock: &Clock) -> Duration {
-        let proven = self.proof.exact();
-        clock.now().since(proven)
+        clock.since(self.proof.exact(), self.proof.glance())
     }
 
     pub(crate) fn read<Q>(&self, key: &Q, clock: &Clock) -> Reading<V>
@@ -104,7 +104,7 @@ impl<K: Hash + Eq, V> Table<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         let proven = self.proof.glance();
-        self.read_with(key, || at_most(clock.glance(), proven, clock.tick()))
+        self.read_with(key, || at_most(clock.glance(), proven, clock.late()))
     }
 
     /// As [`read`](Self::read), by the exact clock.
@@ -113,8 +113,8 @@ impl<K: Hash + Eq, V> Table<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let proven = self.proof.exact();
-        self.read_with(key, || clock.now().since(proven))
+        let (exact, proven) = (self.proof.exact(), self.proof.glance());
+        self.read_with(key, || clock.since(exact, proven))
     }
 
     #[inline]
@@ -144,16 +144,18 @@ impl<K: Hash + Eq, V> Table<K, V> {
         }
     }
 
-    /// Only by the task that follows.
+    /// Those whose number is higher than `above`. Only by the task that follows.
     pub(crate) fn apply(
         &self,
         upto: Version,
+        above: u64,
         changes: Vec<Change<K, V>>,
         limit: usize,
     ) -> Result<(), Broken> {
         let entries = self.entries.pin();
         for Change { key, number, value } in changes {
-            if entries.get(&key).is_some_and(|slot| number < slot.number) {
+            let is_older = |slot: &Slot<V>| number < slot.number;
+            if number <= above || entries.get(&key).is_some_and(is_older) {
                 continue;
             }
             match value {
@@ -176,8 +178,12 @@ impl<K: Hash + Eq, V> Table<K, V> {
         self.is_heard.store(true, Release);
     }
 
+    pub(crate) fn is_heard(&self) -> bool {
+        self.is_heard.load(Acquire)
+    }
+
     fn origin(&self) -> Origin {
-        if self.is_heard.load(Acquire) {
+        if self.is_heard() {
             Origin::Source
         } else {
             Origin::Disk
@@ -188,22 +194,40 @@ impl<K: Hash + Eq, V> Table<K, V> {
 /// A snapshot while it is told; nobody reads it yet.
 pub(crate) struct Loading<K, V> {
     /// A key that was deleted meanwhile is there without a value, so that an older page does not bring it back.
-    entries: HashMap<K, (u64, Option<V>)>,
+    entries: HashMap<K, (u64, Option<Arc<V>>), RandomState>,
     values: usize,
+    /// What has not changed since is shared with it, so that two copies do not take twice the room.
+    before: Option<Arc<Table<K, V>>>,
 }
 
 impl<K, V> Default for Loading<K, V> {
     fn default() -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: HashMap::default(),
             values: 0,
+            before: None,
         }
     }
 }
 
 impl<K: Hash + Eq, V> Loading<K, V> {
+    pub(crate) fn beside(before: Option<Arc<Table<K, V>>>, version: Version) -> Self {
+        Self {
+            before: before.filter(|table| table.epoch == version.epoch),
+            ..Self::default()
+        }
+    }
+
+    fn held(&self, key: &K, number: u64) -> Option<Arc<V>> {
+        let entries = self.before.as_ref()?.entries.pin();
+        let slot = entries.get(key).filter(|slot| slot.number == number)?;
+        Some(Arc::clone(&slot.value))
+    }
+
     pub(crate) fn page(&mut self, page: Vec<Change<K, V>>, limit: usize) -> Result<(), Broken> {
         for Change { key, number, value } in page {
+            let value =
+                value.map(|value| self.held(&key, number).unwrap_or_else(|| Arc::new(value)));
             let is_value = usize::from(value.is_some());
             if let Some((known, held)) = self.entries.get_mut(&key) {
                 if *known <= number {
@@ -222,27 +246,20 @@ impl<K: Hash + Eq, V> Loading<K, V> {
         Ok(())
     }
 
-    /// The copy. What has not changed since `before` is shared with it, so that two copies do not take twice the room.
+    /// The copy.
     pub(crate) fn complete(
         self,
         version: Version,
         asked: Moment,
         origin: Origin,
         clock: &Clock,
-        before: Option<&Table<K, V>>,
     ) -> Table<K, V> {
-        let before = before.filter(|table| table.epoch == version.epoch);
         let table = Table::new(version, asked, origin, clock);
         let entries = table.entries.pin();
         for (key, (number, value)) in self.entries {
-            let Some(value) = value else { continue };
-            let shared = before.and_then(|before| {
-                let held = before.entries.pin();
-                let slot = held.get(&key).filter(|slot| slot.number == number);
-                slot.map(|slot| Arc::clone(&slot.value))
-            });
-            let value = shared.unwrap_or_else(|| Arc::new(value));
-            entries.insert(key, Slot { number, value });
+            if let Some(value) = value {
+                entries.insert(key, Slot { number, value });
+            }
         }
         drop(entries);
         table
@@ -264,7 +281,7 @@ mod tests {
         }
         let clock = Clock::machine();
         let version = Version::new(1, 9);
-        loading.complete(version, clock.now(), Origin::Source, &clock, None)
+        loading.complete(version, clock.now(), Origin::Source, &clock)
     }
 
     fn value(table: &Table<&'static str, u32>, key: &'static str) -> Option<u32> {
@@ -289,7 +306,7 @@ mod tests {
     fn an_older_change_is_passed_over() {
         let table = copy(vec![vec![change("a", 7, Some(7))]]);
         let late = vec![change("a", 6, Some(6)), change("b", 10, Some(10))];
-        table.apply(Version::new(1, 10), late, 10).expect("few");
+        table.apply(Version::new(1, 10), 0, late, 10).expect("few");
         assert_eq!(
             (value(&table, "a"), value(&table, "b")),
             (Some(7), Some(10))
@@ -297,18 +314,27 @@ mod tests {
         assert_eq!(table.version(), Version::new(1, 10));
     }
 
+    /// REP-3: what was applied before is passed over, also where the key was deleted since: it does not come back for a moment.
+    #[test]
+    fn what_overlaps_brings_nothing_back() {
+        let table = copy(vec![vec![change("b", 8, Some(8))]]);
+        let again = vec![change("a", 5, Some(5)), change("c", 10, Some(10))];
+        table.apply(Version::new(1, 10), 9, again, 10).expect("few");
+        assert_eq!((value(&table, "a"), value(&table, "c")), (None, Some(10)));
+    }
+
     /// A new snapshot shares what has not changed, so that two copies do not take twice the room.
     #[test]
     fn what_has_not_changed_is_shared() {
         let clock = Clock::machine();
         let before = copy(vec![vec![change("a", 1, Some(1)), change("b", 2, Some(2))]]);
+        let before = Arc::new(before);
         let next = |epoch| {
-            let mut loading = Loading::default();
+            let version = Version::new(epoch, 9);
+            let mut loading = Loading::beside(Some(before.clone()), version);
             let page = vec![change("a", 1, Some(1)), change("b", 3, Some(3))];
             loading.page(page, 10).expect("few");
-            let version = Version::new(epoch, 9);
-            let table =
-                loading.complete(version, clock.now(), Origin::Source, &clock, Some(&before));
+            let table = loading.complete(version, clock.now(), Origin::Source, &clock);
             let shared = |key| {
                 let held = |table: &Table<&'static str, u32>| table.read(key, &clock).value;
                 let (old, new) = (held(&before), held(&table));

@@ -63,6 +63,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Who holds a claim now.
     fn holder(&self, name: String) -> Pending<'_, Option<Claim>>;
 
+    /// Whether a key has expired that was not taken away yet. It changes nothing.
+    fn has_expired(&self) -> Pending<'_, bool>;
+
     /// Takes expired keys away and forgets what is old. Returns how many keys have expired.
     fn sweep(&self) -> Pending<'_, u64>;
 

@@ -68,6 +68,7 @@ impl<B: Between> Backend for B {
         renew(claim: Claim, ttl: Duration) -> Pending<'_, Claim, ClaimError>;
         release(claim: Claim) -> Pending<'_, bool>;
         holder(name: String) -> Pending<'_, Option<Claim>>;
+        has_expired() -> Pending<'_, bool>;
         sweep() -> Pending<'_, u64>;
     }
 }

@@ -98,6 +98,10 @@ impl Key {
     fn is_there(&self, now: Timestamp) -> bool {
         self.value.is_some() && self.expires_at.is_none_or(|at| now < at)
     }
+
+    fn has_expired(&self, now: Timestamp) -> bool {
+        self.value.is_some() && !self.is_there(now)
+    }
 }
 
 /// What was there before a batch, in case it can't be applied.
@@ -440,12 +444,18 @@ impl Backend for MemoryStore {
         at_once(Ok(claim.filter(|claim| now < claim.expires_at).cloned()))
     }
 
+    fn has_expired(&self) -> Pending<'_, bool> {
+        let (held, now) = self.at_work();
+        let mut keys = held.keys.values();
+        at_once(Ok(keys.any(|key| key.has_expired(now))))
+    }
+
     fn sweep(&self) -> Pending<'_, u64> {
         let (mut held, now) = self.at_work();
         let expired: Vec<String> = held
             .keys
             .iter()
-            .filter(|(_, key)| key.value.is_some() && !key.is_there(now))
+            .filter(|(_, key)| key.has_expired(now))
             .map(|(name, _)| name.clone())
             .collect();
         for key in &expired {

@@ -212,6 +212,16 @@ impl Store {
     pub async fn sweep(&self) -> Result<u64, Unavailable> {
         self.backend.sweep().await
     }
+
+    /// Sweeps if a key has expired, and otherwise asks one question that changes nothing.
+    ///
+    /// A watch that looks after this says of each key that had expired before that it is gone.
+    pub async fn expire(&self) -> Result<(), Unavailable> {
+        if self.backend.has_expired().await? {
+            self.backend.sweep().await?;
+        }
+        Ok(())
+    }
 }
 
 /// A name with this in it is refused when it is written, and a database may not take it.

@@ -112,7 +112,7 @@ where
         self
     }
 
-    /// What a value weighs, in the unit of [`max_weight`](Self::max_weight).
+    /// What a value weighs, in the unit of [`max_weight`](Self::max_weight); at least 1.
     pub fn weigher(mut self, weigh: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
         self.weigh = Some(Box::new(weigh));
         self

@@ -96,6 +96,10 @@ impl<V> Entry<V> {
         now.since(self.asked)
     }
 
+    pub(super) fn was_asked_before(&self, moment: Moment) -> bool {
+        self.asked < moment
+    }
+
     pub(super) fn judge(&self, now: Moment, windows: &Windows) -> Judged {
         let age = self.age(now);
         if age <= self.lives {

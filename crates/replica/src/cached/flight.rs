@@ -34,16 +34,28 @@ impl<V, E> Clone for Landed<V, E> {
 struct Flight<V, E> {
     number: u64,
     landed: watch::Sender<Option<Landed<V, E>>>,
-    task: AbortHandle,
+    /// None until it is spawned.
+    task: Option<AbortHandle>,
     /// Nobody waits for it, and it is wanted all the same.
     is_kept: bool,
     waiters: usize,
+}
+
+impl<V, E> Flight<V, E> {
+    fn abort(&self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
 }
 
 struct Under<K, V, E> {
     flights: HashMap<K, Flight<V, E>>,
     count: u64,
 }
+
+/// A flight, and its load's end where it has none yet.
+type Begun<'u, K, V, E> = (&'u mut Flight<V, E>, Option<Taken<K, V, E>>);
 
 pub(super) struct Flights<K, V, E> {
     under: Arc<Mutex<Under<K, V, E>>>,
@@ -57,7 +69,7 @@ impl<V, E> Drop for WithdrawnFlights<V, E> {
     fn drop(&mut self) {
         for flight in &self.0 {
             flight.landed.send_replace(Some(Landed::Withdrawn));
-            flight.task.abort();
+            flight.abort();
         }
     }
 }
@@ -89,14 +101,21 @@ where
         F: FnOnce(Taken<K, V, E>) -> BoxFuture<'static, ()> + Send + 'static,
     {
         let mut under = lock(&self.under);
-        let flight = self.get_or_begin(&mut under, key, load)?;
+        let (flight, begun) = self.get_or_begin(&mut under, key)?;
         flight.waiters += 1;
-        Ok(Waiter {
+        // From now on it is wanted for as long as somebody waits: one that hangs must not keep its key for ever.
+        flight.is_kept = false;
+        let waiter = Waiter {
             key: key.clone(),
             number: flight.number,
             landed: flight.landed.subscribe(),
             under: self.under.clone(),
-        })
+        };
+        drop(under);
+        if let Some(taken) = begun {
+            self.spawn(taken, load());
+        }
+        Ok(waiter)
     }
 
     /// Begins a load that goes on although nobody waits for it.
@@ -105,46 +124,60 @@ where
         F: FnOnce(Taken<K, V, E>) -> BoxFuture<'static, ()> + Send + 'static,
     {
         let mut under = lock(&self.under);
-        self.get_or_begin(&mut under, key, load)?.is_kept = true;
+        let (flight, begun) = self.get_or_begin(&mut under, key)?;
+        let Some(taken) = begun else { return Ok(()) };
+        flight.is_kept = true;
+        drop(under);
+        self.spawn(taken, load());
         Ok(())
     }
 
-    fn get_or_begin<'u, F>(
+    /// The flight of a key, which begins if there is none. The bound, if there are too many.
+    fn get_or_begin<'u>(
         &self,
         under: &'u mut Under<K, V, E>,
         key: &K,
-        load: impl FnOnce() -> F,
-    ) -> Result<&'u mut Flight<V, E>, usize>
-    where
-        F: FnOnce(Taken<K, V, E>) -> BoxFuture<'static, ()> + Send + 'static,
-    {
+    ) -> Result<Begun<'u, K, V, E>, usize> {
+        let mut begun = None;
         if !under.flights.contains_key(key) {
             if under.flights.len() >= self.limit {
                 return Err(self.limit);
             }
             under.count += 1;
             let number = under.count;
-            let taken = Taken {
+            begun = Some(Taken {
                 key: key.clone(),
                 number,
                 under: self.under.clone(),
-            };
-            let load = load();
-            // The user's code runs in the task, and so not under this lock.
-            let task = tokio::spawn(async move { load(taken).await });
+            });
             let flight = Flight {
                 number,
                 landed: watch::Sender::new(None),
-                task: task.abort_handle(),
+                task: None,
                 is_kept: false,
                 waiters: 0,
             };
             under.flights.insert(key.clone(), flight);
         }
-        Ok(under
-            .flights
-            .get_mut(key)
-            .expect("it was there or has begun"))
+        let flight = under.flights.get_mut(key);
+        Ok((flight.expect("it was there or has begun"), begun))
+    }
+
+    /// Not under the lock: a runtime that ends drops the load at once, and that takes the lock.
+    fn spawn<F>(&self, taken: Taken<K, V, E>, load: F)
+    where
+        F: FnOnce(Taken<K, V, E>) -> BoxFuture<'static, ()> + Send + 'static,
+    {
+        let (key, number) = (taken.key.clone(), taken.number);
+        let task = tokio::spawn(async move { load(taken).await }).abort_handle();
+        let mut under = lock(&self.under);
+        if let Some(flight) = current(&mut under, &key, number) {
+            flight.task = Some(task);
+        } else {
+            // It has landed, or was taken back meanwhile.
+            drop(under);
+            task.abort();
+        }
     }
 
     /// Takes a key's load back, if there is one.
@@ -170,6 +203,11 @@ pub(super) struct Taken<K: Hash + Eq, V, E> {
 }
 
 impl<K: Hash + Eq, V, E> Taken<K, V, E> {
+    /// Whether nobody has taken it back.
+    pub(super) fn is_current(&self) -> bool {
+        current(&mut lock(&self.under), &self.key, self.number).is_some()
+    }
+
     /// Ends the flight. What it brought is read by others only if nobody has taken it back.
     pub(super) fn land(self, landed: Landed<V, E>) {
         let mut under = lock(&self.under);
@@ -212,8 +250,7 @@ impl<K: Hash + Eq, V, E> Waiter<K, V, E> {
 impl<K: Hash + Eq, V, E> Drop for Waiter<K, V, E> {
     fn drop(&mut self) {
         let mut under = lock(&self.under);
-        let flight = under.flights.get_mut(&self.key);
-        let Some(flight) = flight.filter(|flight| flight.number == self.number) else {
+        let Some(flight) = current(&mut under, &self.key, self.number) else {
             return;
         };
         flight.waiters -= 1;
@@ -221,10 +258,19 @@ impl<K: Hash + Eq, V, E> Drop for Waiter<K, V, E> {
             let flight = under.flights.remove(&self.key);
             drop(under);
             if let Some(flight) = flight {
-                flight.task.abort();
+                flight.abort();
             }
         }
     }
+}
+
+fn current<'u, K: Hash + Eq, V, E>(
+    under: &'u mut Under<K, V, E>,
+    key: &K,
+    number: u64,
+) -> Option<&'u mut Flight<V, E>> {
+    let flight = under.flights.get_mut(key);
+    flight.filter(|flight| flight.number == number)
 }
 
 fn remove<K: Hash + Eq, V, E>(
@@ -232,11 +278,8 @@ fn remove<K: Hash + Eq, V, E>(
     key: &K,
     number: u64,
 ) -> Option<Flight<V, E>> {
-    let is_own = under
-        .flights
-        .get(key)
-        .is_some_and(|flight| flight.number == number);
-    is_own.then(|| under.flights.remove(key)).flatten()
+    current(under, key, number)?;
+    under.flights.remove(key)
 }
 
 fn lock<K, V, E>(under: &Mutex<Under<K, V, E>>) -> MutexGuard<'_, Under<K, V, E>> {

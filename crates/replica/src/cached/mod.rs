@@ -97,6 +97,7 @@ where
         max_age: Duration,
     ) -> Result<Answer<V>, LookupError<E>> {
         let limit = self.inner.windows.limit(max_age);
+        let begun = self.inner.clock.now();
         for _ in 0..TRIES {
             let kept = self.inner.kept(key);
             let now = self.inner.clock.now();
@@ -123,10 +124,13 @@ where
                 Landed::Loaded(entry) => {
                     let now = self.inner.clock.now();
                     let age = entry.age(now);
-                    if age > limit {
+                    if age <= limit {
+                        return Ok(entry.answer(now, AnswerFrom::Load));
+                    }
+                    // A load that began before this look-up may be too old for it; the next one begins now.
+                    if !entry.was_asked_before(begun) {
                         return Err(LookupError::Stale { age, limit });
                     }
-                    return Ok(entry.answer(now, AnswerFrom::Load));
                 }
                 Landed::Failed(error) => return self.failed(key, limit, error),
                 Landed::Withdrawn => {}
@@ -163,8 +167,7 @@ where
     pub fn invalidate(&self, key: &K) {
         // First the load, so that nothing of it is kept after this.
         drop(self.inner.flights.withdraw(key));
-        self.inner.values.invalidate(key);
-        self.inner.absent.invalidate(key);
+        self.inner.forget(key);
         self.inner.listener.hear(&LookupEvent::Invalidated);
     }
 
@@ -225,7 +228,8 @@ where
                     Ok(value) => {
                         inner.listener.hear(&LookupEvent::Loaded { took });
                         let weight = match (&value, &inner.weigh) {
-                            (Some(value), Some(weigh)) => weigh(&key, value),
+                            // What weighs nothing would have no bound.
+                            (Some(value), Some(weigh)) => weigh(&key, value).max(1),
                             _ => 1,
                         };
                         let random = fastrand::f64();
@@ -240,7 +244,12 @@ where
                             took,
                             is_unavailable,
                         });
-                        inner.put_off(&key);
+                        if is_unavailable {
+                            inner.put_off(&key);
+                        } else if taken.is_current() {
+                            // The source has answered: what was kept is not so any more.
+                            inner.forget(&key);
+                        }
                         Landed::Failed(Arc::new(error))
                     }
                 };
@@ -276,6 +285,11 @@ where
         if !(entry.is_absent() && self.windows.negative_ttl.is_zero()) {
             to.insert(key.clone(), entry.clone());
         }
+    }
+
+    fn forget(&self, key: &K) {
+        self.values.invalidate(key);
+        self.absent.invalidate(key);
     }
 
     /// A load has failed: what is kept is not loaded anew at once.

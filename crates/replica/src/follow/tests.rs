@@ -8,6 +8,7 @@ enum Told {
     Page,
     Complete(Version),
     Changes(Version, Version, Claims),
+    Broken,
     End,
 }
 
@@ -23,6 +24,7 @@ fn told() -> impl Strategy<Value = Told> {
         version().prop_map(Told::Complete),
         (version(), version(), claims)
             .prop_map(|(after, upto, claims)| Told::Changes(after, upto, claims)),
+        Just(Told::Broken),
         Just(Told::End),
     ]
 }
@@ -33,7 +35,7 @@ proptest! {
     #[test]
     fn what_is_held_never_goes_back(all in prop::collection::vec(told(), 1..60)) {
         let mut follow = Follow::default();
-        let mut began = None;
+        let (mut began, mut is_broken) = (None, false);
         for told in all {
             let before = follow.held();
             match told {
@@ -48,6 +50,7 @@ proptest! {
                 Told::Page => prop_assert_eq!(follow.on_page().is_ok(), began.is_some()),
                 Told::Complete(version) => {
                     if follow.on_complete(version).is_ok() {
+                        is_broken = false;
                         prop_assert_eq!(follow.held(), Some(version));
                         let began = began.expect("it has begun");
                         prop_assert!(began <= version && began.epoch == version.epoch);
@@ -55,10 +58,13 @@ proptest! {
                     began = None;
                 }
                 Told::Changes(after, upto, claims) => match follow.on_changes(after, upto, claims) {
-                    Ok(Apply::All) => {
+                    Ok(Apply::Above(number)) => {
                         let held = before.expect("there is a copy");
                         prop_assert!(after <= held && held < upto && held.epoch == upto.epoch);
-                        prop_assert_eq!(follow.held(), Some(upto));
+                        prop_assert_eq!(number, if after < held { held.number } else { 0 });
+                        // Half applied is not held.
+                        prop_assert_eq!(follow.held(), before);
+                        follow.on_applied(upto);
                     }
                     Ok(Apply::Nothing) => {
                         let held = before.expect("there is a copy");
@@ -67,12 +73,18 @@ proptest! {
                     }
                     Err(_) => prop_assert_eq!(follow.held(), before),
                 },
+                Told::Broken => {
+                    follow.on_broken();
+                    prop_assert_eq!(follow.resume(), None);
+                    is_broken = true;
+                }
                 Told::End => {
                     follow.on_end();
                     began = None;
                 }
             }
             prop_assert!(follow.held() >= before);
+            prop_assert_eq!(follow.resume(), follow.held().filter(|_| !is_broken));
         }
     }
 }

@@ -10,7 +10,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::try_unfold;
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::header::{ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
@@ -149,12 +150,13 @@ impl Client {
         }
     }
 
-    /// The body of an answer; none where nothing has changed.
+    /// The body of an answer; none where nothing has changed since what `headers` say is held.
     pub(super) async fn ask(
         self,
         query: String,
         headers: HeaderMap,
     ) -> Result<Option<Bytes>, SourceError> {
+        let held = headers.get(IF_NONE_MATCH).cloned();
         let mut request = Request::get(format!("{}{query}", self.url));
         if let Some(all) = request.headers_mut() {
             *all = headers;
@@ -163,11 +165,22 @@ impl Client {
         let answer = (self.send)(request).await.map_err(SourceError::boxed)?;
         let (parts, body) = answer.into_parts();
         match parts.status {
-            StatusCode::NOT_MODIFIED => Ok(None),
+            StatusCode::NOT_MODIFIED
+                if strong(parts.headers.get(ETAG)) == strong(held.as_ref()) =>
+            {
+                Ok(None)
+            }
+            StatusCode::NOT_MODIFIED => Err(SourceError::new("an answer to another question")),
             StatusCode::OK => whole(body).await.map(Some),
             status => Err(SourceError::new(format!("the server answers {status}"))),
         }
     }
+}
+
+/// A tag without the mark of a proxy that has changed how the body is sent.
+fn strong(tag: Option<&HeaderValue>) -> Option<&[u8]> {
+    let tag = tag?.as_bytes();
+    Some(tag.strip_prefix(b"W/").unwrap_or(tag))
 }
 
 async fn whole(mut body: Answer) -> Result<Bytes, SourceError> {

@@ -4,43 +4,40 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use backstay_store::{Position, Store, WatchError};
+use backstay_store::{Change, Store};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use tokio::select;
-use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 use tower_service::Service;
 
 use super::follow::PREFER;
+use super::looks::{Found, Looks};
 use super::wire::{AFTER, Answer, Entry, tag, version};
 use crate::keys::{EPOCH_KEY, PAGE, epoch};
 use crate::{SourceError, Version};
 
 /// Longer than any heartbeat's half.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// A page ends with the key that passes it.
+/// A page and an answer of changes end with the key that passes it.
 const PAGE_BYTES: usize = 1024 * 1024;
 
 /// Serves a store's keys to [`HttpSource`](crate::HttpSource)s elsewhere: a tower service. Cheap to clone.
 ///
 /// It takes any path, so route one to it: `Router::new().route_service("/keys", Feed::new(store, "keys/"))`. Whoever may
 /// ask sees every key with the prefix, and by claiming to hold what the store does not he makes all copies begin anew:
-/// put authentication around it. All who wait cost one question to the store at a time.
+/// put authentication around it. Who asks while the store is looked at shares the next look with all others who do, and all who wait
+/// have one question waiting at the store.
 #[derive(Clone)]
 pub struct Feed(Arc<Shared>);
 
 struct Shared {
     store: Store,
     prefix: String,
-    /// Where the store was seen.
-    head: watch::Sender<u64>,
-    /// Held by the one who looks for all.
-    looks: Mutex<()>,
+    looks: Looks,
 }
 
 /// The answer of a [`Feed`].
@@ -49,11 +46,12 @@ pub type FeedFuture = BoxFuture<'static, Result<Response<Full<Bytes>>, Infallibl
 impl Feed {
     /// Serves the keys of a store that begin with a prefix, by what comes after it.
     pub fn new(store: impl Into<Store>, prefix: impl Into<String>) -> Self {
+        let (store, prefix) = (store.into(), prefix.into());
+        let looks = Looks::new(store.clone(), prefix.clone());
         Self(Arc::new(Shared {
-            store: store.into(),
-            prefix: prefix.into(),
-            head: watch::Sender::new(0),
-            looks: Mutex::new(()),
+            store,
+            prefix,
+            looks,
         }))
     }
 }
@@ -98,15 +96,13 @@ impl Shared {
                 .and_then(|value| value.to_str().ok())
         };
         let held = header(IF_NONE_MATCH).and_then(version);
+        let page = parts.uri.query().and_then(after);
+        if let (None, Some(held)) = (&page, held) {
+            let wait = header(PREFER).and_then(wait).unwrap_or_default();
+            return self.changes(held, wait).await;
+        }
         let epoch = epoch(&self.store, held).await?;
-        if let Some(after) = parts.uri.query().and_then(after) {
-            return self.page(epoch, &after).await;
-        }
-        let wait = header(PREFER).and_then(wait).unwrap_or_default();
-        match held {
-            Some(held) if held.epoch == epoch => self.changes(held, wait).await,
-            _ => self.page(epoch, "").await,
-        }
+        self.page(epoch, &page.unwrap_or_default()).await
     }
 
     async fn page(&self, epoch: u64, after: &str) -> Result<Response<Full<Bytes>>, SourceError> {
@@ -148,61 +144,59 @@ impl Shared {
         wait: Duration,
     ) -> Result<Response<Full<Bytes>>, SourceError> {
         let until = Instant::now() + wait.min(LONGEST_WAIT);
-        let mut watch = self.store.watch(&self.prefix, Position::new(held.number));
+        let mut from = held;
         loop {
-            let look = match watch.look().await {
-                Ok(look) => look,
-                Err(WatchError::Forgotten { .. }) => return self.page(held.epoch, "").await,
-                Err(error) => return Err(SourceError::new(error)),
+            let seen = self.looks.look(from).await?;
+            let (changes, upto, is_all) = match &seen.found {
+                Found::Changes(changes, upto, is_all) => (changes, *upto, *is_all),
+                Found::Another(epoch) => return self.page(*epoch, "").await,
+                Found::Forgotten => return self.page(held.epoch, "").await,
             };
-            let upto = held.at(watch.position().get());
+            let first = changes.partition_point(|change| change.revision.get() <= from.number);
+            let changes = &changes[first..];
             let is_over = Instant::now() >= until;
-            if look.changes.is_empty() && is_over && upto == held {
+            if changes.is_empty() && is_over && upto == held.number {
                 return Ok(with_tag(StatusCode::NOT_MODIFIED, held, Full::default()));
             }
             // Where only others' keys have changed it is told how far, lest deletions are forgotten up to there.
-            if !look.changes.is_empty() || is_over {
-                let changes = look.changes.iter().filter(|change| change.key != EPOCH_KEY);
-                let changes = changes.map(|change| {
-                    let key = self.name(&change.key);
-                    Entry::new(key, change.revision.get(), change.value.as_deref())
-                });
-                let answer = Answer::Changes {
-                    epoch: held.epoch,
-                    after: held.number,
-                    upto: upto.number,
-                    all: look.is_all,
-                    changes: changes.collect(),
-                };
-                return ok(upto, &answer);
+            if !changes.is_empty() || is_over {
+                return self.changed(held, changes, upto, is_all);
             }
+            from = held.at(upto);
             // Whether time is over or there is something new is seen by the next look.
-            let _ = timeout_at(until, self.news(watch.position())).await;
+            let _ = timeout_at(until, self.looks.news(upto, LONGEST_WAIT)).await;
         }
     }
 
-    /// Waits until the store has gone on from a position. One of all who wait looks, and tells the others.
-    async fn news(&self, from: Position) {
-        let mut head = self.head.subscribe();
-        let is_new = |head: &u64| *head > from.get();
-        let looked = async {
-            let _alone = self.looks.lock().await;
-            let next = Position::new(from.get() + 1);
-            // What fails here fails in the next look, which tells it.
-            let _ = self.store.wait_for(next, LONGEST_WAIT).await;
-            if let Ok(seen) = self.store.head().await {
-                self.head.send_if_modified(|head| {
-                    let is_new = *head != seen.get();
-                    *head = seen.get();
-                    is_new
-                });
+    /// As many changes as one answer holds.
+    fn changed(
+        &self,
+        held: Version,
+        changes: &[Change],
+        mut upto: u64,
+        mut all: bool,
+    ) -> Result<Response<Full<Bytes>>, SourceError> {
+        let (mut told, mut bytes, mut last) = (Vec::new(), 0, held.number);
+        for change in changes {
+            if bytes > PAGE_BYTES {
+                (upto, all) = (last, false);
+                break;
             }
-        };
-        select! {
-            biased;
-            _ = head.wait_for(is_new) => {}
-            () = looked => {}
+            let value = change.value.as_deref();
+            bytes += change.key.len() + value.map_or(0, <[u8]>::len);
+            last = change.revision.get();
+            if change.key != EPOCH_KEY {
+                told.push(Entry::new(self.name(&change.key), last, value));
+            }
         }
+        let answer = Answer::Changes {
+            epoch: held.epoch,
+            after: held.number,
+            upto,
+            all,
+            changes: told,
+        };
+        ok(held.at(upto), &answer)
     }
 
     fn name<'k>(&self, key: &'k str) -> &'k str {

@@ -186,18 +186,17 @@ impl<K, V> Follows<K, V> {
             let answer = client.question(String::new(), Some(told), Duration::ZERO);
             (asked, answer.await?)
         };
-        let is_all = |all: bool| all.then_some(asked);
-        let (after, upto, all, changes) = match answer {
-            None => (told, told, true, Vec::new()),
+        let (upto, all, changes) = match answer {
+            None => (told, true, Vec::new()),
             Some(Answer::Changes {
                 epoch,
                 after,
                 upto,
                 all,
                 changes,
-            }) => {
-                let after = Version::new(epoch, after);
-                (after, after.at(upto), all, changes)
+            }) if told == Version::new(epoch, after) => (told.at(upto), all, changes),
+            Some(Answer::Changes { .. }) => {
+                return Err(SourceError::new("an answer to another question"));
             }
             Some(Answer::Page {
                 epoch,
@@ -211,12 +210,8 @@ impl<K, V> Follows<K, V> {
             is_asked: !all,
         };
         let changes = changes.iter().map(raw).collect::<Result<Vec<_>, _>>()?;
-        Ok(News::Changes {
-            after,
-            upto,
-            changes: self.changes(&changes)?,
-            asked: is_all(all),
-        })
+        let changes = self.changes(&changes)?;
+        Ok(News::answer(told, upto, changes, all.then_some(asked)))
     }
 
     fn page(&self, page: &[Change64]) -> Result<News<K, V>, SourceError> {

@@ -4,6 +4,8 @@ mod client;
 #[cfg(feature = "store")]
 mod feed;
 mod follow;
+#[cfg(feature = "store")]
+mod looks;
 mod wire;
 
 pub use client::{BoxError, HttpSource};

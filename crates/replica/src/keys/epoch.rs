@@ -17,13 +17,13 @@ const DAY_MILLIS: u64 = 24 * 60 * 60 * 1_000;
 /// The store's history, which begins where nobody has asked before, and where the store is behind what somebody holds.
 pub(crate) async fn epoch(store: &Store, held: Option<Version>) -> Result<u64, SourceError> {
     let soonest_future = unix_millis().saturating_add(DAY_MILLIS);
-    // Somebody else's claim, perhaps: a number like that would be the last.
-    let held = held.filter(|held| held.epoch <= soonest_future);
     for _ in 0..TRIES {
         // The key first: whoever has written it anew has seen this head or an earlier one.
         let entry = store.get(EPOCH_KEY).await.map_err(SourceError::new)?;
         let position = store.head().await.map_err(SourceError::new)?;
         let known = entry.as_ref().map(|entry| read(&entry.value)).transpose()?;
+        // Somebody else's claim, perhaps: a number like that would be the last. What the store itself has is none.
+        let held = held.filter(|held| held.epoch <= soonest_future || Some(held.epoch) == known);
         let has_gone_back = |held: Version| {
             known.is_none_or(|known| known < held.epoch)
                 || (known == Some(held.epoch) && position.get() < held.number)

@@ -29,8 +29,11 @@ pub(crate) const PAGE: u32 = 500;
 /// The store holds one key more, `backstay/replica/epoch`: the history it is in. Where the store is seen to have gone back, as
 /// after a restore from a backup, that is written anew, and all copies begin anew. A restore that has passed the copies'
 /// position before they look again is not seen: whoever restores a store deletes that key.
+///
+/// Keys that have expired are taken away before a proof is given, by [`Store::expire`].
 pub struct StoreSource<K, V> {
     store: Store,
+    name: Option<String>,
     prefix: String,
     codec: Codec<K, V>,
 }
@@ -53,15 +56,28 @@ impl<K, V> StoreSource<K, V> {
     ) -> Self {
         Self {
             store: store.into(),
+            name: None,
             prefix: prefix.into(),
             codec,
         }
+    }
+
+    /// Says which store it is, for events, metrics and the file of a warm start.
+    ///
+    /// Without it the file of another store's keys with the same prefix is taken for one of this store's.
+    #[must_use]
+    pub fn named(mut self, store: impl Into<String>) -> Self {
+        self.name = Some(store.into());
+        self
     }
 }
 
 impl<K: Send + 'static, V: Send + 'static> Source<K, V> for StoreSource<K, V> {
     fn name(&self) -> String {
-        format!("store:{}", self.prefix)
+        match &self.name {
+            Some(name) => format!("store:{name}:{}", self.prefix),
+            None => format!("store:{}", self.prefix),
+        }
     }
 
     fn open(&self, start: Start) -> Session<K, V> {

@@ -115,6 +115,7 @@ impl<K, V> Follows<K, V> {
         mut watch: Watch,
     ) -> Result<News<K, V>, SourceError> {
         let asked = self.start.clock.now();
+        self.store.expire().await.map_err(SourceError::new)?;
         let look = watch.look().await.map_err(SourceError::new)?;
         if !look.changes.is_empty() {
             let page = self.changes(&look.changes)?;
@@ -168,6 +169,8 @@ impl<K, V> Follows<K, V> {
             }
         }
         let asked = self.start.clock.now();
+        // What has expired is a change from here on: no proof is given of it.
+        self.store.expire().await.map_err(SourceError::new)?;
         let look = match watch.look().await {
             Ok(look) => look,
             Err(WatchError::Forgotten { .. }) => return self.snapshot(told.epoch).await,
@@ -196,12 +199,7 @@ impl<K, V> Follows<K, V> {
             watch,
             is_asked: asked.is_none(),
         };
-        Ok(News::Changes {
-            after,
-            upto,
-            changes,
-            asked,
-        })
+        Ok(News::answer(after, upto, changes, asked))
     }
 
     fn changes(&self, changes: &[Changed]) -> Result<Vec<Change<K, V>>, SourceError> {

@@ -213,12 +213,7 @@ impl<K, V> Follows<K, V> {
                     let prove_at = Instant::now();
                     self.state = State::Following { place, prove_at };
                 }
-                Ok(News::Changes {
-                    after,
-                    upto,
-                    changes,
-                    asked,
-                })
+                Ok(News::answer(after, upto, changes, asked))
             }
             // The replica ends the session for that; if it is so again in the next one, that is another epoch.
             Look::Behind(last, asked) => Ok(News::proof(after.at(last), asked)),

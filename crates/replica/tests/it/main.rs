@@ -2,7 +2,9 @@
 
 mod cached;
 mod chaos;
+mod feed;
 mod http;
+mod loads;
 mod log;
 mod metrics;
 mod read;

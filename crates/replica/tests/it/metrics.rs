@@ -66,6 +66,27 @@ fn tell_all() {
     }
 }
 
+/// REP-1: an alarm on the age finds a copy that is old, one that there is not yet, and one that nobody keeps any more.
+#[test]
+fn the_age_is_told_also_where_there_is_none() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let entries = 0;
+    let shown = |event: &Event| {
+        metrics::with_local_recorder(&recorder, || of_replica("keys")(event));
+        let page = recorder.handle().render();
+        let line = page
+            .lines()
+            .find(|line| line.starts_with("backstay_replica_age"));
+        line.and_then(|line| line.split(' ').next_back())
+            .map(str::to_owned)
+    };
+    let age = None;
+    assert_eq!(shown(&Event::Age { age, entries }).as_deref(), Some("inf"));
+    let age = Some(S(2));
+    assert_eq!(shown(&Event::Age { age, entries }).as_deref(), Some("2"));
+    assert_eq!(shown(&Event::Stopped).as_deref(), Some("inf"));
+}
+
 /// REP-1: the page lists each metric with its type, its labels and their values, and no other; the age is one of them.
 #[test]
 fn the_page_lists_every_metric() {
@@ -73,7 +94,7 @@ fn the_page_lists_every_metric() {
     metrics::with_local_recorder(&recorder, tell_all);
     let page = recorder.handle().render();
     assert!(
-        page.contains("backstay_replica_age{replica=\"keys\"} 2\n"),
+        page.contains("backstay_replica_age{replica=\"keys\"} inf\n"),
         "{page}"
     );
     let mut counted = BTreeSet::new();

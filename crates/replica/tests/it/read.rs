@@ -248,6 +248,20 @@ async fn it_stops() {
     assert!(matches!(failed, Err(ReadError::Stale { .. })));
     copy.stop().await;
 
+    // Who waits is told at once.
+    let other = world.copy().await;
+    world.way(|way| way.is_stuck = true);
+    sleep(S(2)).await;
+    let waits = tokio::spawn({
+        let other = other.clone();
+        async move { other.get(&"a", MaxAge::secs(1).wait(S(60))).await }
+    });
+    sleep(MS(1)).await;
+    other.stop().await;
+    let failed = timeout(MS(1), waits).await.expect("it is woken");
+    assert!(failed.expect("no panic").is_err());
+    world.way(|way| way.is_stuck = false);
+
     let other = world.copy().await;
     drop(other);
     sleep(S(1)).await;

@@ -1,10 +1,11 @@
 //! When a copy begins anew, and when a source is dead.
 
 use backstay_replica::{
-    Backoff, Broken, Change, Clock, Ended, Event, News, Replica, Session, Source, Start, Version,
+    Backoff, Broken, Change, Clock, Ended, Event, MaxAge, News, Replica, Session, Source, Start,
+    Version,
 };
 use futures_util::StreamExt;
-use futures_util::stream::{iter, unfold};
+use futures_util::stream::{iter, pending, unfold};
 use tokio::time::sleep;
 
 use super::world::{HEARTBEAT, Heard, MS, S, World};
@@ -220,7 +221,7 @@ async fn who_waits_does_not_hammer() {
     world.way(|way| way.fails = true);
     sleep(S(60)).await;
     let asked = world.asked();
-    let max_age = backstay_replica::MaxAge::secs(1).wait(S(60));
+    let max_age = MaxAge::secs(1).wait(S(60));
     assert!(copy.get(&"a", max_age).await.is_err());
     assert!(world.asked() - asked <= 60, "{}", world.asked() - asked);
 }
@@ -256,4 +257,114 @@ async fn a_copy_is_bounded() {
         copy.peek(&"c").expect("a reading").value.as_deref(),
         Some(&4)
     );
+}
+
+/// REP-3: changes of which some were too many are not held: what came behind them is in the copy after the next snapshot, also when
+/// sessions fail in between.
+#[tokio::test(start_paused = true)]
+async fn what_was_half_taken_is_read_anew() {
+    let world = World::new();
+    world.put("a", Some(1));
+    world.put("b", Some(2));
+    let builder = world.builder().max_entries(2);
+    let built = builder.build().expect("options");
+    let copy = built.start().await.expect("a copy");
+    world.put("c", Some(3));
+    world.put("b", Some(9));
+    sleep(MS(20)).await;
+    world.way(|way| way.fails = true);
+    sleep(S(20)).await;
+    world.put("c", None);
+    world.way(|way| way.fails = false);
+    sleep(S(60)).await;
+    let reading = copy.peek(&"b").expect("a reading");
+    assert_eq!(reading.value.as_deref(), Some(&9));
+    assert!(reading.age <= HEARTBEAT + MS(20), "{:?}", reading.age);
+}
+
+/// Tells what it is given, one a second, and again in each session.
+struct Tells(Vec<News<&'static str, u64>>);
+
+impl Source<&'static str, u64> for Tells {
+    fn name(&self) -> String {
+        "tells".to_owned()
+    }
+
+    fn open(&self, _: Start) -> Session<&'static str, u64> {
+        let all = iter(self.0.clone()).then(|news| async {
+            sleep(S(1)).await;
+            Ok(news)
+        });
+        all.chain(pending()).boxed()
+    }
+}
+
+fn told(clock: Clock, all: Vec<News<&'static str, u64>>) -> (Replica<&'static str, u64>, Heard) {
+    let heard = Heard::default();
+    let builder = Replica::builder(Tells(all)).heartbeat(HEARTBEAT);
+    let built = builder.clock(clock).on_event(heard.hear()).build();
+    (built.expect("options").spawn(), heard)
+}
+
+/// REP-1: no proof is from the future, of a snapshot as little as of changes.
+#[tokio::test(start_paused = true)]
+async fn no_proof_is_from_the_future() {
+    let clock = Clock::tokio();
+    let (version, asked) = (Version::new(1, 1), clock.now().plus(S(100)));
+    let snapshot = News::Snapshot(version);
+    let (copy, heard) = told(clock, vec![snapshot, News::Complete { version, asked }]);
+    sleep(S(4)).await;
+    assert_eq!(copy.version(), None);
+    let said = heard.ends().first().map(ToString::to_string);
+    assert_eq!(said.as_deref(), Some("a proof from the future"));
+}
+
+/// REP-4: a source that answers questions is alive while the copy catches up, and proves nothing by that.
+#[tokio::test(start_paused = true)]
+async fn who_catches_up_is_alive() {
+    let clock = Clock::tokio();
+    let (version, asked) = (Version::new(1, 0), clock.now());
+    let mut all = vec![News::Snapshot(version), News::Complete { version, asked }];
+    all.extend((0..30).map(|number| News::More {
+        after: version.at(number),
+        upto: version.at(number + 1),
+        changes: Vec::new(),
+    }));
+    let (copy, heard) = told(clock, all);
+    sleep(MS(32_100)).await;
+    assert!(heard.ends().is_empty(), "{:?}", heard.ends());
+    assert_eq!(copy.version(), Some(version.at(30)));
+    assert_eq!(copy.age(), Some(MS(32_100)));
+}
+
+/// REP-5: who asks for less than the way to the source takes has it asked with pauses.
+#[tokio::test(start_paused = true)]
+async fn who_is_never_content_asks_with_pauses() {
+    let world = World::new();
+    world.way(|way| way.takes = MS(2));
+    let copy = world.copy().await;
+    let asked = world.asked();
+    sleep(MS(20)).await;
+    assert!(copy.get(&"a", MaxAge::millis(1)).await.is_err());
+    assert!(world.asked() - asked <= 102, "{}", world.asked() - asked);
+}
+
+/// REP-2, REP-5: a reader who waits ends the wait after a failure, and not before a second is over.
+#[tokio::test(start_paused = true)]
+async fn who_waits_has_a_source_that_is_back_asked() {
+    let world = World::new();
+    let backoff = Backoff::decorrelated(S(60)).cap(S(60));
+    let built = world.builder().backoff(backoff).build();
+    let copy = built.expect("options").start().await.expect("a copy");
+    world.way(|way| way.fails = true);
+    sleep(HEARTBEAT + MS(20)).await;
+    let asked = world.asked();
+    for _ in 0..50 {
+        let read = copy.get(&"a", MaxAge::secs(1).wait(MS(100))).await;
+        assert!(read.is_err(), "{read:?}");
+    }
+    assert!((4..=6).contains(&(world.asked() - asked)));
+    world.way(|way| way.fails = false);
+    let read = copy.get(&"a", MaxAge::secs(1).wait(S(2))).await;
+    assert!(read.is_ok(), "{read:?}");
 }

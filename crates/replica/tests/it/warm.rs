@@ -1,9 +1,11 @@
 //! What an earlier process has left.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
 use backstay_replica::{Event, Origin, ReadError, Version, WarmError};
+use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
 use super::world::{Heard, MS, S, World};
@@ -11,11 +13,11 @@ use super::world::{Heard, MS, S, World};
 type Copy = backstay_replica::Replica<String, u32>;
 
 /// The world with keys that can be read from a file.
-struct Named(World);
+struct Named(World, &'static str);
 
 impl backstay_replica::Source<String, u32> for Named {
     fn name(&self) -> String {
-        "named".to_owned()
+        self.1.to_owned()
     }
 
     fn open(&self, start: backstay_replica::Start) -> backstay_replica::Session<String, u32> {
@@ -59,7 +61,7 @@ fn builder(
     path: &Path,
     heard: &Heard,
 ) -> backstay_replica::ReplicaBuilder<String, u32> {
-    let builder = Copy::builder(Named(world.clone())).clock(world.clock());
+    let builder = Copy::builder(Named(world.clone(), "named")).clock(world.clock());
     builder.warm(path).on_event(heard.hear())
 }
 
@@ -73,6 +75,21 @@ async fn left(world: &World, path: &Path) {
     let copy = built.start().await.expect("a copy");
     copy.stop().await;
     sleep(S(100)).await;
+}
+
+/// Changes a file, and makes its checksum right again, as docs/formats.md says.
+fn rewrite(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).expect("a file");
+    let (before, rest) = text.split_once("\"sha256\":\"").expect("a checksum");
+    let (_, after) = rest.split_once('"').expect("its end");
+    let sealed = |sum: &str| format!("{before}\"sha256\":\"{sum}\"{after}").replacen(from, to, 1);
+    let sum = Sha256::digest(sealed(""))
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("text takes all");
+            text
+        });
+    fs::write(path, sealed(&sum)).expect("a file");
 }
 
 fn ignored(heard: &Heard) -> Option<WarmError> {
@@ -127,11 +144,7 @@ async fn a_damaged_file_is_not_used() {
         flipped[at] ^= 1;
         flipped
     };
-    let body = whole
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .expect("a line");
-    damages.extend((body + 1..whole.len()).map(flip));
+    damages.extend((0..whole.len()).map(flip));
     for damage in damages {
         fs::write(&path, &damage).expect("a file");
         let heard = Heard::default();
@@ -155,12 +168,11 @@ async fn a_foreign_file_is_not_used() {
     let path = folder.path().join("copy");
     let (world, heard) = (World::new(), Heard::default());
     left(&world, &path).await;
-    let text = fs::read_to_string(&path).expect("a file");
-    fs::write(&path, text.replace("\"named\"", "\"other\"")).expect("a file");
-    let built = builder(&world, &path, &heard).build().expect("options");
-    built.start().await.expect("a copy");
+    let other = Copy::builder(Named(world.clone(), "other")).clock(world.clock());
+    let built = other.warm(&path).on_event(heard.hear()).build();
+    built.expect("options").start().await.expect("a copy");
     let reason = ignored(&heard).expect("it is told").to_string();
-    assert_eq!(reason, "it is of the source \"other\", not of \"named\"");
+    assert_eq!(reason, "it is of the source \"named\", not of \"other\"");
 }
 
 /// REP-2: a copy that fails closed serves nothing from a file that is too old, or whose age only a wall clock knows.
@@ -176,13 +188,8 @@ async fn a_copy_that_fails_closed_believes_no_wall_clock() {
         (S(99), false, false),
         (S(101), true, false),
     ] {
-        let text = fs::read_to_string(&path).expect("a file");
         if other_boot {
-            fs::write(
-                &path,
-                text.replace("\"boot\":\"test\"", "\"boot\":\"before\""),
-            )
-            .expect("a file");
+            rewrite(&path, "\"boot\":\"test\"", "\"boot\":\"before\"");
         }
         let heard = Heard::default();
         let built = builder(&world, &path, &heard)
@@ -208,10 +215,8 @@ async fn a_file_from_the_future_is_not_used() {
     let path = folder.path().join("copy");
     let (world, heard) = (World::new(), Heard::default());
     left(&world, &path).await;
-    let text = fs::read_to_string(&path).expect("a file");
-    let text = text.replace("\"boot\":\"test\"", "\"boot\":\"before\"");
-    let text = text.replace("\"proven_unix_ms\":1", "\"proven_unix_ms\":9");
-    fs::write(&path, text).expect("a file");
+    rewrite(&path, "\"boot\":\"test\"", "\"boot\":\"before\"");
+    rewrite(&path, "\"proven_unix_ms\":1", "\"proven_unix_ms\":9");
     let built = builder(&world, &path, &heard).build().expect("options");
     built.start().await.expect("a copy");
     assert!(matches!(ignored(&heard), Some(WarmError::Ageless)));
@@ -249,4 +254,61 @@ async fn the_file_is_written_now_and_then() {
         )
     };
     assert!(heard.all().iter().any(is_told));
+}
+
+/// REP-2: a file that was only read is not written anew, or an age by the wall clock would become one by this start of the machine.
+#[tokio::test(start_paused = true)]
+async fn a_file_that_was_only_read_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("copy");
+    let world = World::new();
+    left(&world, &path).await;
+    rewrite(&path, "\"boot\":\"test\"", "\"boot\":\"before\"");
+    let before = fs::read(&path).expect("a file");
+    world.way(|way| way.is_stuck = true);
+    let built = builder(&world, &path, &Heard::default()).build();
+    let copy = built.expect("options").start().await.expect("a copy");
+    assert_eq!(copy.peek("a").expect("a reading").source, Origin::Disk);
+    copy.stop().await;
+    assert!(before == fs::read(&path).expect("a file"));
+}
+
+/// REP-1: the file is for its owner only, and what a process that was killed has left half written is taken away.
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn the_file_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("copy");
+    let half = |name: &str, time| {
+        let file = fs::File::create(folder.path().join(name)).expect("a file");
+        file.set_modified(time).expect("a time");
+    };
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + S(1_000_000);
+    half("copy.0123456789abcdef.tmp", long_ago);
+    half("copy.other.tmp", long_ago);
+    let now = fs::metadata(folder.path()).expect("a folder").modified();
+    half("copy.fedcba9876543210.tmp", now.expect("a time"));
+    left(&World::new(), &path).await;
+    let mode = fs::metadata(&path).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let there = fs::read_dir(folder.path()).expect("a folder");
+    let mut there: Vec<_> = there
+        .map(|entry| entry.expect("a file").file_name())
+        .collect();
+    there.sort();
+    assert_eq!(
+        there,
+        ["copy", "copy.fedcba9876543210.tmp", "copy.other.tmp"]
+    );
+}
+
+/// REP-3: the file of another store's keys with the same prefix is told apart by the store's name.
+#[test]
+fn stores_have_names() {
+    let store = backstay_store::MemoryStore::new().into_store();
+    let source = backstay_replica::StoreSource::<String, u32>::new(store, "k/");
+    let name = |source: &dyn backstay_replica::Source<String, u32>| source.name();
+    assert_eq!(name(&source), "store:k/");
+    assert_eq!(name(&source.named("orders")), "store:orders:k/");
 }

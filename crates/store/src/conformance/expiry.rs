@@ -58,6 +58,13 @@ pub async fn an_expired_key_is_told_to_watchers(subject: &dyn Subject) {
     subject.clock().advance(TTL);
     assert_eq!(store.sweep().await, Ok(1));
     assert_eq!(store.sweep().await, Ok(0));
+    let put = Batch::new().put("short", Put::new("again").expires_after(TTL));
+    let again = store.commit(put).await.expect("a commit");
+    assert_eq!(store.expire().await, Ok(()));
+    assert_eq!(store.head().await, Ok(again.position));
+    subject.clock().advance(TTL);
+    assert_eq!(store.expire().await, Ok(()));
+    assert!(store.head().await.expect("a head") > again.position);
     let mut watch = store.watch("", commit.position);
     let changes = watch.next().await.expect("a change");
     assert_eq!(changes.len(), 1);

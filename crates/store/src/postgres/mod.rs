@@ -244,6 +244,10 @@ impl Backend for OnServer {
         async move { read::holder(&self.0.server, &name).await }.boxed()
     }
 
+    fn has_expired(&self) -> Pending<'_, bool> {
+        async move { read::has_expired(&self.0.server).await }.boxed()
+    }
+
     fn sweep(&self) -> Pending<'_, u64> {
         async move {
             let (expired, head) = sweep::sweep(&self.0.server).await?;

@@ -148,6 +148,15 @@ pub(super) async fn get(server: &Server, key: &str) -> Result<Option<Entry>, Una
     first(server, Query::new(sql, params), entry).await
 }
 
+pub(super) async fn has_expired(server: &Server) -> Result<bool, Unavailable> {
+    let (s, now) = (server.schema(), server.now(1));
+    let sql = format!("SELECT EXISTS (SELECT FROM {s}.keys WHERE expires_at <= {now})");
+    let time = server.least_time();
+    let query = Query::new(sql, [(&time as _, Type::INT8)]);
+    let found = first(server, query, |row| row.try_get(0)).await?;
+    Ok(found.unwrap_or_default())
+}
+
 pub(super) async fn list(
     server: &Server,
     (prefix, after): (&str, &str),

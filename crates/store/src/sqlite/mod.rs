@@ -255,6 +255,14 @@ impl Backend for Shared {
             .boxed()
     }
 
+    fn has_expired(&self) -> Pending<'_, bool> {
+        let clock = self.0.options.clock.clone();
+        self.0
+            .readers
+            .ask(move |connection| read::has_expired(connection, &clock))
+            .boxed()
+    }
+
     fn sweep(&self) -> Pending<'_, u64> {
         async move {
             let mut expired = 0;

@@ -167,6 +167,15 @@ pub(super) fn get(
         .map_err(told)
 }
 
+pub(super) fn has_expired(connection: &Connection, clock: &Clock) -> Result<bool, Unavailable> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM backstay_keys \
+               WHERE expires_at <= max(?1, (SELECT clock FROM backstay_state)))";
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_row([clock.now()], |row| row.get(0)))
+        .map_err(told)
+}
+
 pub(super) fn list(
     connection: &Connection,
     (prefix, after): (&str, &str),
