@@ -1,7 +1,7 @@
 //! Things as this process's last commands have left them, so that the next command on one need not read it.
 
 use std::collections::HashMap;
-use std::mem::take;
+use std::mem::{replace, take};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,27 +38,36 @@ impl<S> Recent<S> {
     /// Who takes it puts it back when it is what the store has.
     pub(super) fn take(&self, stream: &str) -> Option<Loaded<S>> {
         let mut halves = self.lock();
-        halves.turn();
+        let gone = halves.turn();
         let young = halves.young.remove(stream);
         let old = halves.old.remove(stream);
+        // States are the user's: they are dropped outside of the lock.
+        drop(halves);
+        drop(gone);
         young.or(old)
     }
 
     pub(super) fn put(&self, stream: &str, loaded: Loaded<S>) {
         let mut halves = self.lock();
-        halves.turn();
+        let gone = halves.turn();
         let other = halves.young.get(stream);
         // Of two commands at once the one that was later in the store may be here first.
-        if other.is_none_or(|other| other.version <= loaded.version) {
-            halves.young.insert(stream.to_owned(), loaded);
-        }
+        let is_later = other.is_none_or(|other| other.version <= loaded.version);
+        let replaced = if is_later {
+            halves.young.insert(stream.to_owned(), loaded)
+        } else {
+            Some(loaded)
+        };
+        drop(halves);
+        drop((gone, replaced));
     }
 
     /// Whoever answers next may be another store.
     pub(super) fn clear(&self) {
         let mut halves = self.lock();
-        halves.young.clear();
-        halves.old.clear();
+        let gone = (take(&mut halves.young), take(&mut halves.old));
+        drop(halves);
+        drop(gone);
     }
 
     fn lock(&self) -> MutexGuard<'_, Halves<S>> {
@@ -67,15 +76,18 @@ impl<S> Recent<S> {
 }
 
 impl<S> Halves<S> {
-    fn turn(&mut self) {
+    /// Makes the young ones old where it is time, and returns what is kept no more.
+    fn turn(&mut self) -> [HashMap<String, Loaded<S>>; 2] {
         let age = self.since.elapsed();
+        let mut gone = [HashMap::new(), HashMap::new()];
         if age >= KEPT_FOR * 2 {
-            self.young.clear();
+            gone[0] = take(&mut self.young);
         }
         if age >= KEPT_FOR || self.young.len() >= KEPT {
-            self.old = take(&mut self.young);
+            gone[1] = replace(&mut self.old, take(&mut self.young));
             self.since = Instant::now();
         }
+        gone
     }
 }
 

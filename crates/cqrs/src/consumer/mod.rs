@@ -7,6 +7,7 @@ mod orders;
 mod progress;
 mod run;
 mod sink;
+mod take;
 mod term;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
